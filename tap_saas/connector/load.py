@@ -1,0 +1,97 @@
+"""From a connector file and a user's settings to a connector that can run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tap_saas.connector.bind import secrets
+from tap_saas.connector.mistake import LineMap, Mistake, alternatives
+from tap_saas.connector.model import Connector
+from tap_saas.connector.reading import Reading
+from tap_saas.errors import ConfigError, ConnectorError
+
+LIBRARY = Path(__file__).parent.parent / "library"
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A connector that can run.
+
+    `values` are the settings that have a value, secrets included; `secrets` are the texts to mask.
+    """
+
+    connector: Connector
+    values: dict[str, Any]
+    secrets: list[str]
+    path: Path
+    lines: LineMap
+    warnings: list[Mistake] = []
+
+
+def load(
+    source: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read a connector, by path or bundled name, for a run with these settings.
+
+    Raises:
+        ConnectorError: the file has mistakes; it holds all of them.
+        ConfigError: there is no such connector, or settings are missing or wrong.
+    """
+    reading = Reading(locate(source), settings or {}, os.environ if env is None else env)
+    connector = reading.connector()
+    mistakes = reading.findings.mistakes
+    errors = [str(mistake) for mistake in mistakes if mistake.level == "error"]
+    problems = reading.problems()
+    if errors:
+        raise ConnectorError(errors)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    assert connector is not None, "what has no mistakes can be read"
+    values = reading.values.values
+    return Loaded(
+        connector=connector,
+        values=values,
+        secrets=secrets(connector.settings, values),
+        path=reading.source.path,
+        lines=reading.source.lines,
+        warnings=[mistake for mistake in mistakes if mistake.level == "warning"],
+    )
+
+
+def check(source: str | Path) -> list[Mistake]:
+    """All mistakes and warnings of a connector file, whatever settings a user may give.
+
+    Raises:
+        ConfigError: there is no such connector.
+        ConnectorError: the file is not YAML.
+    """
+    reading = Reading(locate(source), {}, {}, sample_all=True)
+    reading.connector()
+    return reading.findings.mistakes
+
+
+def locate(source: str | Path) -> Path:
+    """The file of a connector: a path (with `/`, or ending with .yaml) or a bundled name.
+
+    Raises: `ConfigError` for an unknown name.
+    """
+    text = str(source)
+    separators = {"/", os.sep}
+    if isinstance(source, Path) or text.endswith((".yaml", ".yml")) or separators & set(text):
+        return Path(source).expanduser()
+    known = bundled()
+    if text in known:
+        return LIBRARY / f"{text}.yaml"
+    do = alternatives(text, known) or "give the path of a file, such as ./connector.yaml"
+    raise ConfigError(f'there is no bundled connector "{text}"', do=do)
+
+
+def bundled() -> list[str]:
+    """The names of the connectors that come with the tap."""
+    return sorted(path.stem for path in LIBRARY.glob("*.yaml"))

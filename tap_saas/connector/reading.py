@@ -1,0 +1,251 @@
+"""The way from a connector file to its model: settings, defaults, each part, then the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tap_saas.connector import yaml_reader
+from tap_saas.connector.bind import Values, bind, names_in, prune, resolve
+from tap_saas.connector.check import Draft, check_draft, check_settings
+from tap_saas.connector.exchange import written
+from tap_saas.connector.lineage import context, shares_for_each
+from tap_saas.connector.merge import merged
+from tap_saas.connector.mistake import Findings, Where
+from tap_saas.connector.model import LANGUAGE, Connector, Setting, Stream
+from tap_saas.connector.request_form import RequestForm
+from tap_saas.connector.stream_check import check_body, check_stream
+from tap_saas.connector.validate import read
+from tap_saas.errors import ConfigError, ConnectorError
+
+REQUEST_KEYS = ("base_url", "headers", "params", "auth", "http", "budgets", "retry", "responses")
+_READ_APART = ("settings", "defaults", "streams", "check")
+
+
+class Reading:
+    """One connector file being read; what is wrong with it is in `findings`.
+
+    With `sample_all` each setting has a value, made up where need be, and nothing is switched off.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        given: Mapping[str, Any],
+        env: Mapping[str, str],
+        *,
+        sample_all: bool = False,
+    ) -> None:
+        self.source = yaml_reader.read(path)
+        self.findings = Findings(str(path), self.source.lines, self.source.mistakes)
+        self._sample_all = sample_all
+        self._refuse_newer_language()
+        self._file = {key: value for key, value in self.source.value.items() if key != "settings"}
+        self.settings = self._read_settings()
+        self.values = resolve(self.settings, given, env, sample_all=sample_all)
+        self._taken = self._file if sample_all else _taken(self._file, self.values)
+        bound = bind(self._taken, self.settings, self.values)
+        self.findings.bound(bound.blanks, bound.absent)
+        self._raw = bound.raw
+
+    def connector(self) -> Connector | None:
+        """The connector as far as it can be read."""
+        top = self._read_top()
+        forms = self._section("streams")
+        if not forms:
+            do = "add `streams:` with one at least"
+            self.findings.tell(("streams",), "there are no streams", do)
+        read_streams = {name: self._read_stream(name, own) for name, own in forms.items()}
+        known = {name: stream for name, stream in read_streams.items() if stream is not None}
+        off = frozenset(name for name, stream in known.items() if not self._is_on(stream))
+        streams = {name: stream for name, stream in known.items() if name not in off}
+        form = self._read_check()
+        if top is None:
+            return None
+        top = msgspec.structs.replace(top, settings=self.settings, check=form)
+        check_draft(
+            Draft(
+                connector=top,
+                streams=streams,
+                names=tuple(forms),
+                off=off,
+                used=frozenset(names_in(self._file)),
+                values=self.values.values,
+                findings=self.findings,
+            )
+        )
+        return _finished(top, streams)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings that were given, one line each."""
+        asked, everywhere = names_in(self._taken), names_in(self._file)
+        lines = []
+        for name, setting in self.settings.items():
+            if name in self.values.samples and (name in asked or name not in everywhere):
+                variable = f" or the variable {setting.env}" if setting.env else ""
+                lines.append(f"the setting {name} is missing; set settings.{name}{variable}")
+        for by, branches in _selects(self._file):
+            value = self.values.values.get(by)
+            if by not in self.values.samples and written(value) not in branches:
+                lines.append(f"the setting {by} chooses nothing; use one of {', '.join(branches)}")
+        return list(dict.fromkeys([*self.values.problems, *lines]))
+
+    def _refuse_newer_language(self) -> None:
+        language = self.source.value.get("language")
+        if isinstance(language, int) and language > LANGUAGE:
+            what = f"language {language} is newer than {LANGUAGE}, which this tap-saas knows"
+            self.findings.tell(("language",), what, "upgrade tap-saas")
+            raise ConnectorError([str(self.findings.mistakes[-1])])
+
+    def _read_settings(self) -> dict[str, Setting]:
+        raw = self.source.value.get("settings")
+        if raw is not None and not isinstance(raw, dict):
+            self.findings.tell(
+                ("settings",), "`settings` is not a map", "write `api_key: {}` below it"
+            )
+        settings: dict[str, Setting] = {}
+        for name, options in (raw if isinstance(raw, dict) else {}).items():
+            where = ("settings", name)
+            setting = read(Setting, {} if options is None else options, where, self.findings)
+            settings[name] = setting or Setting()
+        check_settings(settings, self.findings)
+        return settings
+
+    def _section(self, key: str) -> dict[str, Any]:
+        section = self._raw.get(key)
+        if section is not None and not isinstance(section, dict):
+            self.findings.tell((key,), f"`{key}` is not a map", "write its keys below it, indented")
+        return section if isinstance(section, dict) else {}
+
+    def _read_top(self) -> Connector | None:
+        raw = {"name": self.source.path.stem}
+        raw |= {k: v for k, v in self._raw.items() if k not in _READ_APART and v is not None}
+        return read(Connector, raw, (), self.findings, self._spell_out)
+
+    def _read_stream(self, name: str, own: Any) -> Stream | None:
+        where = ("streams", name)
+        base = merged(self._shared(), self._section("defaults"))
+        raw = self._over(base, own, where)
+        if raw is None:
+            return None
+        self._take_schema_file(raw, (*where, "schema"))
+        stream = read(Stream, raw, where, self.findings, self._spell_out)
+        if stream is None:
+            return None
+        stream = msgspec.structs.replace(
+            stream, name=name, budgets=_owned(stream.budgets, own, name)
+        )
+        check_stream(stream, where, self.findings)
+        return _once_parsed(stream)
+
+    def _read_check(self) -> RequestForm | None:
+        own = self._raw.get("check")
+        raw = None if own is None else self._over(self._shared(), own, ("check",))
+        form = (
+            None
+            if raw is None
+            else read(RequestForm, raw, ("check",), self.findings, self._spell_out)
+        )
+        if form is None:
+            return None
+        check_body(form, ("check",), self.findings)
+        return msgspec.structs.replace(form, budgets=_owned(form.budgets, own, "check"))
+
+    def _shared(self) -> dict[str, Any]:
+        """What the file says for every request."""
+        return {key: self._raw[key] for key in REQUEST_KEYS if self._raw.get(key) is not None}
+
+    def _over(self, base: dict[str, Any], own: Any, where: Where) -> dict[str, Any] | None:
+        if own is not None and not isinstance(own, dict):
+            self.findings.tell(
+                where, "this is not a map", "write `path: /...` and other keys below it"
+            )
+            return None
+        return {key: value for key, value in merged(base, own or {}).items() if value is not None}
+
+    def _take_schema_file(self, raw: dict[str, Any], where: Where) -> None:
+        """Put the schema that a file holds in its place."""
+        schema = raw.get("schema")
+        if not isinstance(schema, dict) or set(schema) != {"file"}:
+            return
+        path = self.source.path.parent / str(schema["file"])
+        try:
+            raw["schema"] = yaml_reader.read(path).value
+            return
+        except ConfigError as error:
+            self.findings.tell((*where, "file"), error.what, "correct the path")
+        except ConnectorError as error:
+            self.findings.tell((*where, "file"), error.lines[0])
+        del raw["schema"]
+
+    def _spell_out(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Short forms in full, and files beside the connector's."""
+        if isinstance(raw.get("auth"), dict):
+            raw["auth"] = [raw["auth"]]
+        if isinstance(raw.get("records"), str):
+            raw["records"] = {"at": raw["records"]}
+        http, folder = raw.get("http", {}), self.source.path.parent
+        if "ca_file" in http:
+            http["ca_file"] = str(folder / http["ca_file"])
+        if http.get("cert") is not None:
+            http["cert"] = [str(folder / file) for file in http["cert"]]
+        return raw
+
+    def _is_on(self, stream: Stream) -> bool:
+        if self._sample_all or stream.if_ is None:
+            return True
+        if any(place.path is None for place in stream.if_.places):
+            return True
+        return stream.if_.holds_in(self.values.values)
+
+
+def _taken(file: dict[str, Any], values: Values) -> dict[str, Any]:
+    """The file without the branches of `select` that the settings do not take."""
+    known = {k: value for k, value in values.values.items() if k not in values.samples}
+    taken: dict[str, Any] = prune(file, known)
+    return taken
+
+
+def _once_parsed(stream: Stream) -> Stream:
+    """The stream with a replication key as `fields.parse` leaves it."""
+    incremental, parsed = stream.incremental, stream.fields.types if stream.fields else {}
+    if incremental is None or incremental.kind != "instant" or incremental.column not in parsed:
+        return stream
+    return msgspec.structs.replace(stream, incremental=incremental.once_parsed())
+
+
+def _owned(budgets: dict[str, Any], own: Any, owner: str) -> dict[str, Any]:
+    """The budgets of a request, its own ones under names of their own."""
+    said = own.get("budgets") if isinstance(own, dict) else None
+    mine = said if isinstance(said, dict) else {}
+    return {f"{owner}.{name}" if name in mine else name: one for name, one in budgets.items()}
+
+
+def _selects(raw: Any) -> Iterator[tuple[str, list[str]]]:
+    """Each `select`: the setting, and the branches that it chooses from."""
+    if isinstance(raw, dict):
+        by, of = raw.get("by"), raw.get("of")
+        if raw.get("type") == "select" and isinstance(by, str) and isinstance(of, dict):
+            yield by, list(of)
+        for value in raw.values():
+            yield from _selects(value)
+    elif isinstance(raw, list):
+        for item in raw:
+            yield from _selects(item)
+
+
+def _finished(top: Connector, streams: dict[str, Stream]) -> Connector:
+    """The connector with its streams, each with what it has from the others."""
+    finished: dict[str, Stream] = {}
+    budgets = {**top.budgets, **(top.check.budgets if top.check else {})}
+    for name, stream in streams.items():
+        finished[name] = msgspec.structs.replace(
+            stream,
+            context=context(streams, name),
+            for_each=None if shares_for_each(streams, name) else stream.for_each,
+        )
+        budgets |= stream.budgets
+    return msgspec.structs.replace(top, streams=finished, budgets=budgets)
