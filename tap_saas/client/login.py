@@ -1,0 +1,169 @@
+"""The credentials of a request: to whom they may go, and the OAuth token that they may need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import UNSET
+
+from tap_saas.client.session import canonical
+from tap_saas.client.tokens import TokenStore, chain_name
+from tap_saas.connector.auth import Auth, OAuth2, Token, check_settings, resolve
+from tap_saas.connector.budget import Budget
+from tap_saas.connector.exchange import Request
+from tap_saas.connector.http import HttpOptions, is_private
+from tap_saas.connector.responses import Rule
+from tap_saas.connector.retry import Retry
+from tap_saas.connector.template import Template
+from tap_saas.errors import ConfigError, ConnectorError
+from tap_saas.redact import Redactor
+
+# A token may die while its request waits for a budget; one that dies faster is used as it is.
+RENEWALS = 3
+CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+FetchToken = Callable[[OAuth2, Token | None], Token]
+
+
+class Options(Protocol):
+    """What a connector and each of its requests say about how they are sent."""
+
+    @property
+    def base_url(self) -> Template | None: ...
+    @property
+    def auth(self) -> list[Auth]: ...
+    @property
+    def http(self) -> HttpOptions: ...
+    @property
+    def budgets(self) -> dict[str, Budget]: ...
+    @property
+    def retry(self) -> Retry: ...
+    @property
+    def responses(self) -> list[Rule]: ...
+
+
+class Login:
+    """Who asks, for one request: signs it for the hosts that may know, and for no others."""
+
+    def __init__(
+        self,
+        options: Options,
+        values: Mapping[str, Any],
+        *,
+        connector: str,
+        tokens: TokenStore,
+        fetch: FetchToken,
+        redactor: Redactor,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._options = options
+        self._schemes = resolve(options.auth, values)
+        self._values = values
+        self._tokens = tokens
+        self._fetch = fetch
+        self._redactor = redactor
+        self._clock = clock
+        self._oauth = _only_oauth(self._schemes, connector)
+        chain = () if self._oauth is None else self._oauth.chain(values)
+        self._chain = chain_name(connector, chain)
+
+    @property
+    def advice(self) -> str:
+        """What a user can do where the API refuses: `check the setting api_key`."""
+        return check_settings(name for scheme in self._schemes for name in scheme.names)
+
+    def token(self) -> Token | None:
+        """A token that is not due, renewed where needed; None without OAuth."""
+        if self._oauth is None:
+            return None
+        token = self._tokens.load(self._chain)
+        for _ in range(RENEWALS):
+            if token is not None and not self._oauth.is_due(token, self._clock()):
+                break
+            token = self.renewed(token)
+        if token is not None:
+            self._redactor.learn(*token.secrets)
+        return token
+
+    def is_due(self, token: Token | None) -> bool:
+        """True where `token` should be renewed before it is used."""
+        oauth = self._oauth
+        return oauth is not None and token is not None and oauth.is_due(token, self._clock())
+
+    def renewed(self, seen: Token | None) -> Token | None:
+        """A newer token than the one that was used; None where nothing can be renewed."""
+        oauth = self._oauth
+        if oauth is None:
+            return None
+        return self._tokens.renew(self._chain, seen, lambda stored: self._fetch(oauth, stored))
+
+    def values(self, token: Token | None) -> Mapping[str, Any]:
+        """The values for templates, with `token` where there is one."""
+        return self._values if token is None else {**self._values, "token": token.answer}
+
+    def base_url(self, token: Token | None) -> str:
+        """The filled `base_url`, as it will be sent; empty where it has no value.
+
+        Raises:
+            ConfigError: Credentials would cross the network readable for everybody.
+        """
+        template = self._options.base_url
+        filled = UNSET if template is None else template.fill(self.values(token))
+        if filled is UNSET:
+            return ""
+        base_url = canonical(str(filled))
+        if self._schemes:
+            refuse_readable(base_url, "base_url")
+        return base_url
+
+    def trusts(self, url: str, token: Token | None) -> bool:
+        """Whether the credentials may go there."""
+        return self._options.http.trusts(url, self.base_url(token))
+
+    def sign(self, request: Request, token: Token | None) -> Request:
+        """The request as it may leave: signed for a trusted host, bare for any other."""
+        if not self.trusts(request.url, token):
+            return self._bare(request)
+        signed = request
+        for scheme in self._schemes:
+            signed = scheme.sign(signed, self.values(token))
+        added = {*signed.headers, *signed.params} - {*request.headers, *request.params}
+        self._redactor.learn(*(word for _, text in added for word in (text, text.split(" ")[-1])))
+        return signed
+
+    def _bare(self, request: Request) -> Request:
+        """Without the headers that are secrets, by their name or their value."""
+        kept = tuple(
+            (name, text)
+            for name, text in request.headers
+            if name.lower() not in CREDENTIAL_HEADERS and self._redactor.mask(text) == text
+        )
+        return msgspec.structs.replace(request, headers=kept)
+
+
+class OwnLogin(Login):
+    """For a request that carries its credentials itself: the one for a token."""
+
+    def trusts(self, url: str, token: Token | None) -> bool:
+        """It was made for where it goes."""
+        return True
+
+
+def refuse_readable(url: str, what: str) -> None:
+    """Raises ConfigError where everybody on the way could read what goes to `url`."""
+    if not is_private(url):
+        raise ConfigError(
+            "credentials over plain http can be read on the way",
+            where=url,
+            do=f"use https in {what}",
+        )
+
+
+def _only_oauth(schemes: list[Auth], connector: str) -> OAuth2 | None:
+    found = [scheme for scheme in schemes if isinstance(scheme, OAuth2)]
+    if len(found) > 1:
+        raise ConnectorError([f"{connector}: auth: two oauth2 members; keep one of them"])
+    return found[0] if found else None

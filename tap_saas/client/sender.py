@@ -1,0 +1,186 @@
+"""One request on its way: within its budgets, signed, redirects followed, counted and logged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin
+
+import msgspec
+
+from tap_saas.client.limiter import Buckets, Limiter
+from tap_saas.client.login import Login, Options
+from tap_saas.client.patience import AgainError, Patience, Say
+from tap_saas.client.session import Transport, canonical
+from tap_saas.connector.auth import Token
+from tap_saas.connector.exchange import Request, Response
+from tap_saas.connector.responses import status_text
+from tap_saas.errors import ApiError, RetryableError
+from tap_saas.report import Report
+
+logger = logging.getLogger(__name__)
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 5
+# The stream of a request that belongs to none, as the one that proves the credentials.
+NO_STREAM = "_check"
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """What log lines and errors name, and the partition's values (`context`)."""
+
+    stream: str | None = None
+    partition: str | None = None
+    page: int | None = None
+    page_token: str | None = None
+    context: Mapping[str, Any] = {}
+
+    def label(self, connector: str) -> str:
+        """`orders: partition eu: page 40`, as errors have it."""
+        parts = [self.stream or connector]
+        if self.partition:
+            parts.append(f"partition {self.partition}")
+        if self.page is not None:
+            parts.append(f"page {self.page}")
+        return ": ".join(parts)
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """A request, how it is sent and who asks; `buckets` are those of its last try."""
+
+    options: Options
+    request: Request
+    where: Where
+    login: Login
+    patience: Patience
+    proxy: str | None
+    buckets: Buckets = ()
+
+
+class Sender:
+    """Sends jobs, one try at a time. Thread-safe."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        limiter: Limiter,
+        report: Report,
+        *,
+        stop: threading.Event,
+        deadline: float | None,
+        say: Say,
+    ) -> None:
+        self._transport = transport
+        self._limiter = limiter
+        self._report = report
+        self._stop = stop
+        self._deadline = deadline
+        self._say = say
+
+    def follow(self, job: Job, token: Token | None) -> tuple[Response, Token | None]:
+        """The answer behind all redirects, and the token that was used last.
+
+        Raises:
+            AgainError: No whole answer came.
+            ApiError: Too many redirects, or one from https to http.
+        """
+        request = job.request
+        for _ in range(MOST_REDIRECTS + 1):
+            response, token = self._exchange(job, request, token)
+            target = _redirect(request, response)
+            if target is None:
+                return response, token
+            request = request.with_url(target)
+        raise ApiError(
+            f"{status_text(response.status)}: redirected more than {MOST_REDIRECTS} times",
+            do="check base_url and path",
+            status=response.status,
+            request_id=response.request_id,
+        )
+
+    def _exchange(
+        self, job: Job, request: Request, token: Token | None
+    ) -> tuple[Response, Token | None]:
+        """One request within its budgets; the token is renewed where it died waiting for them."""
+        path = _below(request.url, job.login.base_url(token))
+        values = job.login.values(token)
+        job.buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
+        is_last = False
+        while True:
+            with self._limiter.slot(
+                job.buckets,
+                stop=self._stop,
+                deadline=self._deadline,
+                on_wait=job.patience.waiting,
+            ) as slot:
+                job.patience.granted(slot)
+                if is_last or not job.login.is_due(token):
+                    signed = job.login.sign(request, token)
+                    response = self._fetch(job, request, signed)
+                    self._limiter.learn(slot, response)
+                    return response, token
+            token = job.login.token()
+            is_last = True
+
+    def _fetch(self, job: Job, request: Request, signed: Request) -> Response:
+        """The answer of a signed request, counted and logged; its `url` has no credentials."""
+        tries = job.patience.tries
+        began = time.monotonic()
+        response = None
+        try:
+            response = self._transport.fetch(signed, job.options.http, proxy=job.proxy, tries=tries)
+        except RetryableError as error:
+            raise AgainError(error.what, kind="no_answer", buckets=job.buckets) from error
+        finally:
+            self._report.requested(job.where.stream or NO_STREAM, retry=tries > 1)
+            self._trace(job, request, response, time.monotonic() - began)
+        return msgspec.structs.replace(response, url=request.url)
+
+    def _trace(
+        self, job: Job, request: Request, response: Response | None, duration_s: float
+    ) -> None:
+        """The one DEBUG line of a request."""
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        fields = {
+            "stream": job.where.stream,
+            "partition": job.where.partition,
+            "page": job.where.page,
+            "page_token": job.where.page_token,
+            "request_id": None if response is None else response.request_id,
+            "status": None if response is None else response.status,
+            "duration_s": f"{duration_s:.3f}",
+            "tries": job.patience.tries,
+        }
+        told = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        self._say(logging.DEBUG, f"{request.method} {request.url.partition('?')[0]} {told}")
+
+
+def _below(url: str, base_url: str) -> str:
+    """The path after `base_url`, without the query; the whole address where it is elsewhere."""
+    address = url.partition("?")[0]
+    base = base_url.rstrip("/")
+    return address[len(base) :] if base and address.startswith(f"{base}/") else address
+
+
+def _redirect(request: Request, response: Response) -> str | None:
+    """Where an answer sends a GET (RFC 9110 section 15.4); None where it is an answer.
+
+    Raises:
+        ApiError: From https to plain http.
+    """
+    location = response.headers.get("Location")
+    if response.status not in REDIRECTS or request.method not in {"GET", "HEAD"} or not location:
+        return None
+    target = canonical(urljoin(response.url, location))
+    if request.url.startswith("https:") and target.startswith("http:"):
+        raise ApiError(
+            f"{status_text(response.status)}: redirected from https to plain http",
+            do="check base_url",
+            status=response.status,
+            request_id=response.request_id,
+        )
+    return target

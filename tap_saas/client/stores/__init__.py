@@ -1,0 +1,90 @@
+"""Where budgets are kept: one atomic call for all buckets of a request."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, TypeVar
+
+from tap_saas.client.stores.bucket import Bucket, Claim, Grant, try_claims
+from tap_saas.errors import TapSaasError
+
+T = TypeVar("T")
+
+
+class StoreLostError(TapSaasError):
+    """The budgets cannot be kept any more: the run must stop, it never goes on without them."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class Store(ABC):
+    """The reservation log of all buckets, shared by threads, and by processes where it is a file.
+
+    A member says only how some buckets are read, changed and kept as one step (`_change`).
+    """
+
+    @abstractmethod
+    def _change(self, names: Sequence[str], change: Callable[[list[Bucket]], T]) -> T:
+        """Let `change` work on these buckets, advanced to now, while nobody else can; keep them.
+
+        Raises:
+            StoreLostError: They cannot be read or kept.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+    def try_(self, ticket: str, claims: Sequence[Claim], since: float | None = None) -> Grant:
+        """Spend one request in every bucket, or in none and say when to ask again.
+
+        A waiter asks with the ticket and the `since` of its first answer, so it keeps its place.
+        """
+        names = [claim.bucket for claim in claims]
+        return self._change(names, lambda buckets: try_claims(buckets, claims, ticket, since))
+
+    def release(self, ticket: str, claims: Sequence[Claim]) -> None:
+        """End a request that held leases, or give up waiting."""
+
+        def change(buckets: list[Bucket]) -> None:
+            for bucket in buckets:
+                bucket.release(ticket)
+
+        self._change([claim.bucket for claim in claims], change)
+
+    def renew(self, held: Mapping[str, Sequence[Claim]]) -> None:
+        """Keep the leases of these tickets alive for another 30 seconds."""
+        tickets: dict[str, list[str]] = {}
+        for ticket, claims in held.items():
+            for claim in claims:
+                if claim.is_leased:
+                    tickets.setdefault(claim.bucket, []).append(ticket)
+
+        def change(buckets: list[Bucket]) -> None:
+            for bucket, holders in zip(buckets, tickets.values(), strict=True):
+                for ticket in holders:
+                    bucket.renew(ticket)
+
+        self._change(list(tickets), change)
+
+    def pause(self, claims: Sequence[Claim], seconds: float) -> None:
+        """Let nobody go for so long; then one by one, so that not all come back at once."""
+
+        def change(buckets: list[Bucket]) -> None:
+            for bucket, claim in zip(buckets, claims, strict=True):
+                bucket.pause(claim, seconds)
+
+        self._change([claim.bucket for claim in claims], change)
+
+    def learn(self, ticket: str, claim: Claim, remaining: int, reset_s: float) -> None:
+        """Take over what the API says is left, and in how many seconds it counts anew."""
+        self._change([claim.bucket], lambda buckets: buckets[0].learn(ticket, remaining, reset_s))
+
+
+def boot_clock() -> float:
+    """Seconds since the machine started, the same for all processes; it runs on in a suspend."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()

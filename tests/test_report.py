@@ -1,0 +1,110 @@
+"""The rows of `_runs`: what was counted, by however many threads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Thread
+
+import jsonschema
+
+from tap_saas.redact import Redactor
+from tap_saas.report import RUN_KEY, RUN_SCHEMA, Report
+
+BEGAN = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def report(timer: Callable[[], float] = lambda: 0.0, redactor: Redactor | None = None) -> Report:
+    return Report("run-1", redactor, now=lambda: BEGAN, timer=timer)
+
+
+def test_a_row_holds_what_was_counted() -> None:
+    seconds = iter([100.0, 107.5])
+    counts = report(lambda: next(seconds))
+    counts.start("orders")
+    counts.requested("orders")
+    counts.requested("orders", retry=True)
+    counts.waited("orders", "api", 1.5)
+    counts.waited("orders", "api", 0.5)
+    counts.waited("orders", "budget", 0.25)
+    counts.ingested("orders", 30)
+    counts.rejected("orders", 10)
+    counts.failed("orders", "http_503")
+    counts.moved("orders", watermark_from="a", last_cursor={"page": 2})
+    counts.moved("orders", watermark_to="b")
+    counts.finish("orders", 0, "max_duration is reached")
+    assert counts.rows() == [
+        {
+            "run_id": "run-1",
+            "stream": "orders",
+            "started_at": "2025-03-01T12:00:00Z",
+            "duration_s": 7.5,
+            "rows_ingested": 30,
+            "rows_rejected": 10,
+            "error_rate": 0.25,
+            "errors": {"http_503": 1},
+            "requests": 2,
+            "retries": 1,
+            "waited_budget_s": 0.25,
+            "waited_api_s": 2.0,
+            "waited_target_s": 0.0,
+            "watermark_from": "a",
+            "watermark_to": "b",
+            "last_cursor": '{"page": 2}',
+            "exit": 0,
+            "incomplete": "max_duration is reached",
+        }
+    ]
+
+
+def test_every_row_fits_the_schema_of_runs() -> None:
+    counts = report()
+    counts.start("orders")
+    counts.failed("events", "broken_body")
+    for row in counts.rows():
+        jsonschema.validate(json.loads(json.dumps(row)), RUN_SCHEMA)
+        assert list(row) == list(RUN_SCHEMA["properties"])
+        assert all(row[key] for key in RUN_KEY)
+
+
+def test_a_stream_that_is_still_running_has_a_duration_and_no_exit() -> None:
+    seconds = iter([0.0, 2.0, 5.0])
+    counts = report(lambda: next(seconds))
+    counts.start("orders")
+    assert [(row["duration_s"], row["exit"]) for row in counts.rows()] == [(2.0, None)]
+    counts.finish("orders", 5)
+    assert [(row["duration_s"], row["exit"]) for row in counts.rows()] == [(5.0, 5)]
+
+
+def test_streams_stand_in_the_order_in_which_they_began() -> None:
+    counts = report()
+    for stream in ("b", "a"):
+        counts.start(stream)
+    counts.ingested("b", 1)
+    assert [row["stream"] for row in counts.rows()] == ["b", "a"]
+
+
+def test_no_secret_reaches_a_row() -> None:
+    counts = report(redactor=Redactor(["s3cr3t"]))
+    counts.moved("orders", last_cursor="https://a.example/?key=s3cr3t", watermark_to="s3cr3t")
+    counts.finish("orders", 0, "key s3cr3t")
+    assert "s3cr3t" not in json.dumps(counts.rows())
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    counts = report()
+
+    def work() -> None:
+        for _ in range(2_000):
+            counts.requested("orders", retry=True)
+            counts.waited("orders", "target", 1.0)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (row,) = counts.rows()
+    assert (row["requests"], row["retries"], row["waited_target_s"]) == (8_000, 8_000, 8_000.0)
+    assert counts.requests == 8_000
