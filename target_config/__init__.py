@@ -1,0 +1,1 @@
+"""The reference destination: settings, tables and guards for target-postgres."""
