@@ -1,0 +1,70 @@
+"""`saasctl`, the command for people: a connector file is its noun."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = {
+    "check": "tap_saas.cli.connector:check",
+    "schema": "tap_saas.cli.connector:schema",
+    "preview": "tap_saas.cli.preview:preview",
+    "meltano": "tap_saas.cli.meltano:meltano",
+    "state": "tap_saas.cli.state:state",
+    "target": "tap_saas.cli.target:target",
+    "demo": "tap_saas.cli.demo:demo",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name."""
+        target = COMMANDS.get(name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(HELP.items()))
+
+
+HELP = {
+    "check": "Tell all mistakes of a connector file.",
+    "schema": "Print the JSON Schema of the connector language, for editors.",
+    "preview": "Show the first records of a stream as a table.",
+    "meltano": "Print the Meltano plugin block for a connector.",
+    "state": "Keep and show the state of a plain pipe.",
+    "target": "Prepare and check the tables in PostgreSQL.",
+    "demo": "Start the sandbox API and PostgreSQL, and pull one into the other.",
+}
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tap-saas")
+def cli() -> None:
+    """Work with connectors: describe an API in YAML, check it, preview it, run it.
+
+    \b
+    saasctl check acme.yaml              every mistake, with its line
+    saasctl preview acme.yaml orders     the first records as a table
+    saasctl meltano acme.yaml            what to paste into meltano.yml
+    """
+
+
+def main() -> None:
+    """Run the command and exit."""
+    from tap_saas.process import guarded
+
+    sys.exit(guarded(lambda: cli(standalone_mode=False), "saasctl"))

@@ -1,0 +1,41 @@
+"""`saasctl check` and `saasctl schema`: connector files, without a request."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("connector")
+def check(connector: str) -> int:
+    """Tell all mistakes of the file CONNECTOR at once, each with its line and what to do.
+
+    Settings need not be set. Exit code 3 where there is a mistake; warnings alone give 0.
+    """
+    from tap_saas.connector.check import check as find_mistakes
+
+    mistakes = find_mistakes(connector)
+    for mistake in mistakes:
+        click.echo(str(mistake), err=True)
+    errors = sum(mistake.level == "error" for mistake in mistakes)
+    if errors:
+        click.echo(f"{connector}: {errors} mistake{'s' if errors > 1 else ''}", err=True)
+        return 3
+    click.echo(f"{connector}: ok")
+    return 0
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the connector language.
+
+    \b
+    saasctl schema > tap-saas.schema.json
+    and as the first line of a connector, for editors with a YAML language server:
+    # yaml-language-server: $schema=tap-saas.schema.json
+    """
+    import msgspec
+
+    from tap_saas.connector import reference
+
+    click.echo(msgspec.json.format(msgspec.json.encode(reference.schema()), indent=2).decode())

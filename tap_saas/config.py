@@ -1,0 +1,129 @@
+"""The tap's settings: their JSON Schema, and one clear line for each that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from tap_saas.connector.units import parse_duration
+from tap_saas.errors import ConfigError
+
+HOME_VARIABLE = "TAP_SAAS_HOME"
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["connector"],
+    "properties": {
+        "connector": {
+            "type": "string",
+            "title": "Connector",
+            "description": "A connector file (with a / or ending in .yaml), or a bundled one's name.",
+        },
+        "settings": {
+            "type": "object",
+            "title": "Settings of the connector",
+            "description": "Values for the connector's settings. Secrets belong into the "
+            "environment variables that the connector names with `env`.",
+        },
+        "start_date": {
+            "type": "string",
+            "format": "date-time",
+            "title": "Start date",
+            "description": "Where a first incremental pass begins (RFC 3339, or a date).",
+        },
+        "home": {
+            "type": "string",
+            "title": "Home",
+            "description": "The folder for tokens, budgets and learnt schemas. "
+            f"Default: the variable {HOME_VARIABLE}, else .tap-saas in the working directory.",
+        },
+        "max_duration": {
+            "type": "string",
+            "title": "Longest run",
+            "description": "End the run after this time (such as 30m), resumably.",
+        },
+        "max_requests": {
+            "type": "integer",
+            "minimum": 1,
+            "title": "Most requests",
+            "description": "End the run after this number of requests, resumably.",
+        },
+        "max_partitions": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 5000,
+            "title": "Most partitions",
+            "description": "Most partitions of a stream that may have a bookmark of their own.",
+        },
+        "emit_rejects": {
+            "type": "boolean",
+            "default": True,
+            "title": "Emit rejects",
+            "description": "Keep bad records in the stream _rejects. Off, they are only counted.",
+        },
+        "emit_runs": {
+            "type": "boolean",
+            "default": True,
+            "title": "Emit runs",
+            "description": "Leave a row for each run and stream in the stream _runs.",
+        },
+        "partial_exit": {
+            "type": "integer",
+            "default": 0,
+            "title": "Exit code of a planned end",
+            "description": "The exit code of a run that a limit ended.",
+        },
+    },
+}
+_SDK_KEYS = {
+    "stream_maps", "stream_map_config", "faker_config", "flattening_enabled",
+    "flattening_max_depth", "flattening_max_key_length", "flattening_separator",
+    "flattening_custom_separator",
+}  # fmt: skip
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse settings that are unknown or wrong, all of them at once.
+
+    Raises:
+        ConfigError: one line for each.
+    """
+    lines = [_unknown(name) for name in config.keys() - SCHEMA["properties"].keys() - _SDK_KEYS]
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for error in sorted(validator.iter_errors(dict(config)), key=lambda e: list(map(str, e.path))):
+        where = ".".join(map(str, error.path))
+        if error.validator == "required":
+            lines.append("connector is missing; name a connector file or a bundled connector")
+        else:
+            lines.append(f"{where}: {error.message}")
+    if isinstance(config.get("max_duration"), str):
+        try:
+            parse_duration(config["max_duration"])
+        except ValueError as error:
+            lines.append(f"max_duration: {error}")
+    if lines:
+        raise ConfigError("\n".join(f"config: {line}" for line in lines))
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, SCHEMA["properties"], 1)
+    hint = (
+        f'did you mean "{close[0]}"?' if close else 'settings of the connector go under "settings"'
+    )
+    return f'unknown key "{name}"; {hint}'
+
+
+def home(config: Mapping[str, Any]) -> Path:
+    """The folder for what the tap keeps, made with mode 0700."""
+    folder = Path(config.get("home") or os.environ.get(HOME_VARIABLE) or ".tap-saas")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {folder} cannot be made ({error.strerror})", do="set home to one that can"
+        ) from error
+    return folder

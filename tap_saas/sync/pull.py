@@ -1,0 +1,218 @@
+"""The feed of a stream's own list: pull, full or incremental, partition by partition."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from tap_saas.client.client import Client, Where
+from tap_saas.client.pager import RestartPass, SkipPartition, walk
+from tap_saas.connector.exchange import Page, Response
+from tap_saas.connector.model import Stream
+from tap_saas.errors import ApiError, StateError
+from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
+from tap_saas.sync.feeds import Fed
+from tap_saas.sync.partitions import Context, Partitions, is_partitioned, parent_stream
+from tap_saas.sync.passes import Pass
+from tap_saas.sync.shape import Batch
+
+log = logging.getLogger(__name__)
+MAX_RESTARTS = 3
+Decode = Callable[[Response], Any]
+
+
+class Pull(msgspec.Struct, kw_only=True):
+    """What a pull needs from its surroundings.
+
+    `decode` makes the records of this stream, `plain(stream)` those of a parent as JSON objects.
+    `bookmark(context)` gives the live bookmark of a partition, or of the stream for `None`.
+    """
+
+    stream: Stream
+    streams: Mapping[str, Stream]
+    client: Client
+    values: Mapping[str, Any]
+    decode: Decode
+    plain: Callable[[Stream], Decode]
+    bookmark: Callable[[Context | None], Bookmark]
+    partitions_kept: Callable[[], int]
+    now: Callable[[], datetime]
+    start_date: datetime | None = None
+    full: bool = False
+    max_partitions: int = 5_000
+    ahead_bytes: int = 64 * 2**20
+
+
+class PullFeed:
+    """Pulls one stream; a `Feed`."""
+
+    name = "pull"
+
+    def __init__(self, pull: Pull) -> None:
+        self._p = pull
+        self._skipped = 0
+        self._partitions = Partitions(pull.streams, pull.values, self._list)
+        self._open: Bookmark | None = None
+
+    def pages(self) -> Iterator[Fed]:
+        """The pages of all partitions."""
+        stream = self._p.stream
+        if not is_partitioned(stream):
+            yield from self._partition({}, self._p.bookmark(None))
+        elif self._incremental is None and parent_stream(stream) is not None:
+            yield from self._children()
+        else:
+            yield from self._bookmarked()
+
+    def restart(self) -> None:
+        """Begin the pass in flight again in the next run."""
+        if self._open is not None:
+            self._open.restart()
+
+    @property
+    def _incremental(self) -> Any:
+        return None if self._p.full else self._p.stream.incremental
+
+    def _partition(self, context: Context, bookmark: Bookmark) -> Iterator[Fed]:
+        """One partition with its own bookmark; `restart` verdicts begin the pass again."""
+        self._open = bookmark
+        for _ in range(MAX_RESTARTS + 1):
+            run = Pass(
+                stream=self._p.stream.name,
+                bookmark=bookmark,
+                ask=lambda since, until, token: self._ask(
+                    self._p.stream, context, since, until, token
+                ),
+                constant=context,
+                incremental=self._incremental,
+                start_date=self._p.start_date,
+                now=self._p.now,
+            )
+            try:
+                yield from run.pages()
+            except RestartPass as restart:
+                log.warning("%s: %s; the pass begins again", self._p.stream.name, restart)
+                bookmark.restart()
+            else:
+                return
+        raise ApiError(
+            f"the API asked {MAX_RESTARTS + 1} times to begin again", stream=self._p.stream.name
+        )
+
+    def _bookmarked(self) -> Iterator[Fed]:
+        """Partitions with a bookmark each; those done since the pass began are not read again."""
+        whole = self._p.bookmark(None)
+        begun = whole.walk or Walk(started_at=instant_text(self._p.now()))
+        whole.keep_walk(begun)
+        done = skipped = 0
+        for _, contexts in self._partitions.groups(self._p.stream):
+            for context in contexts:
+                bookmark = self._p.bookmark(context)
+                self._limit_partitions()
+                if bookmark.succeeded_since(begun.started_at):
+                    continue
+                done += 1
+                try:
+                    yield from self._partition(context, bookmark)
+                except SkipPartition as skip:
+                    skipped += 1
+                    log.warning(
+                        "%s: partition %s skipped: %s", self._p.stream.name, _name(context), skip
+                    )
+        self._judge_skips(skipped, done)
+        whole.succeed(self._p.now())
+
+    def _limit_partitions(self) -> None:
+        if self._p.partitions_kept() > self._p.max_partitions:
+            raise StateError(
+                f"more than {self._p.max_partitions:,} partitions, each with its own bookmark",
+                stream=self._p.stream.name,
+                do="read the children whole (without incremental), or raise max_partitions",
+            )
+
+    def _children(self) -> Iterator[Fed]:
+        """Children that are read whole: one bookmark says which parents of which page are done."""
+        bookmark = self._p.bookmark(None)
+        self._open = bookmark
+        place = bookmark.walk or Walk(started_at=instant_text(self._p.now()))
+        group, inner, token = place.page_token or [None, None, None]
+        done = skipped = 0
+        for found, contexts in self._partitions.groups(self._p.stream, group):
+            if found != group:
+                place.keys, inner, token, group = [], None, None, found
+            for context in contexts:
+                if context in place.keys:
+                    continue
+                done += 1
+                first = token if context == inner else None
+                place.page_token = [group, context, first]
+                try:
+                    yield from self._child(context, place, bookmark)
+                except SkipPartition as skip:
+                    skipped += 1
+                    log.warning(
+                        "%s: partition %s skipped: %s", self._p.stream.name, _name(context), skip
+                    )
+                place.keys = [*place.keys, context]
+                place.page_token = [group, None, None]
+                bookmark.keep_walk(place)
+        self._judge_skips(skipped, done)
+        bookmark.succeed(self._p.now())
+
+    def _child(self, context: Context, place: Walk, bookmark: Bookmark) -> Iterator[Fed]:
+        group, _, token = place.page_token
+        for page in self._ask(self._p.stream, context, None, None, token):
+
+            def written(batch: Batch, page: Page = page) -> None:
+                place.page_token = [group, context, page.next_token]
+                bookmark.keep_walk(place)
+
+            yield Fed(page=page, constant=context, written=written)
+
+    def _judge_skips(self, skipped: int, done: int) -> None:
+        """Everything skipped is a failure: it is the connector or the credential that is wrong."""
+        if done and skipped == done:
+            raise ApiError(
+                f"all {skipped:,} partitions were skipped",
+                stream=self._p.stream.name,
+                do="check the path and what the credential may read",
+            )
+
+    def _list(self, stream: Stream, context: Context, token: Any) -> Iterator[Page]:
+        """A parent's whole list."""
+        return self._ask(stream, context, None, None, token, decode=self._p.plain(stream))
+
+    def _ask(
+        self,
+        stream: Stream,
+        context: Context,
+        since: Any,
+        until: Any,
+        token: Any,
+        decode: Decode | None = None,
+    ) -> Iterator[Page]:
+        incremental = stream.incremental if stream is self._p.stream else None
+        bounds = {} if incremental is None else incremental.values(since, until)
+        values = {**self._p.values, **context, **bounds, "now": self._p.now()}
+        values["token"] = self._p.client.token(stream)
+        request = stream.build(values)
+        if incremental is not None:
+            request = incremental.bound(request, since, until)
+        return walk(
+            self._p.client,
+            stream,
+            request,
+            token=token,
+            decode=decode or self._p.decode,
+            where=Where(stream=stream.name, partition=_name(context) if context else None),
+            ahead_bytes=self._p.ahead_bytes,
+        )
+
+
+def _name(context: Context) -> str:
+    return json.dumps(context, separators=(",", ":"), default=str)

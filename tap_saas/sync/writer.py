@@ -1,0 +1,71 @@
+"""stdout: Singer messages as bytes, and whole pages in one write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from singer_sdk.contrib.msgspec import MsgSpecWriter
+
+from tap_saas.errors import TargetError
+
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class PageWriter(MsgSpecWriter):
+    """The tap's only writer. A line is never cut short: a signal ends a run between two pages.
+
+    Raises:
+        TargetError: the target has closed its input.
+    """
+
+    def write_page(self, chunk: bytes | bytearray) -> None:
+        """Write whole lines; returns when all of them are on their way."""
+        # Under PYTHONUNBUFFERED sys.stdout.buffer is a raw FileIO: a signal cuts its write short
+        # without an error.
+        out, view = sys.stdout.buffer, memoryview(chunk)
+        try:
+            while view:
+                view = view[out.write(view) :]
+        except BrokenPipeError:
+            raise target_gone() from None
+
+    def write_message(self, message: Any) -> None:
+        """Write one message and push out all before it."""
+        self.write_page(bytes(self.format_message(message)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Push out what is buffered."""
+        try:
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise target_gone() from None
+
+
+def target_gone() -> TargetError:
+    """The error for a closed pipe."""
+    return TargetError(
+        "the target has closed its input",
+        do="read its last lines; the next run goes on from the last state that it echoed",
+    )
+
+
+class RecordLines:
+    """RECORD messages of one stream, made from records with the constant parts encoded once."""
+
+    def __init__(self, stream: str) -> None:
+        self._head = b'{"type":"RECORD","stream":' + ENCODER.encode(stream) + b',"record":'
+
+    def encode(
+        self,
+        records: Iterable[Any],
+        extracted_at: str,
+        encode: Callable[[Any], bytes] = ENCODER.encode,
+    ) -> bytes:
+        """The lines of the records, each ended by a newline; no records give no bytes."""
+        tail = b',"time_extracted":"' + extracted_at.encode() + b'"}\n'
+        joined = (tail + self._head).join(map(encode, records))
+        return self._head + joined + tail if joined else b""

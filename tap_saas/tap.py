@@ -1,0 +1,204 @@
+"""`tap-saas`, the Singer tap: its settings give a connector, the connector gives the streams."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import IO, Any, ClassVar
+
+import click
+from singer_sdk import Stream, Tap
+from singer_sdk.exceptions import ConfigurationError, MappingError
+from singer_sdk.helpers.capabilities import (
+    CapabilitiesEnum,
+    PluginCapabilities,
+    TapCapabilities,
+)
+
+from tap_saas import config as tap_config
+from tap_saas.connector.load import load
+from tap_saas.connector.units import parse_duration
+from tap_saas.errors import ConfigError, StateError
+from tap_saas.objects import parse_object, read_text
+from tap_saas.redact import mask_logs
+from tap_saas.sync import sdk
+from tap_saas.sync.discovery import Memory
+from tap_saas.sync.ends import Limits, Stop
+from tap_saas.sync.ledgers import LedgerStream, rejects_stream, runs_stream
+from tap_saas.sync.run import Run
+from tap_saas.sync.stream import SaasStream
+from tap_saas.sync.writer import PageWriter
+
+log = logging.getLogger(__name__)
+
+
+class TapSaaS(Tap):
+    """Gets the data of any SaaS HTTP API that a connector, a YAML file, describes."""
+
+    name = "tap-saas"
+    package_name = "tap-saas"
+    message_writer_class = PageWriter
+    dynamic_catalog = True
+    config_jsonschema: ClassVar[dict[str, Any]] = tap_config.SCHEMA
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(self, *, config: Any = None, **kwargs: Any) -> None:
+        given = dict(config or {})
+        if kwargs.get("parse_env_config"):
+            given = {**given, **self._env_var_config}
+        tap_config.check(given)
+        self.stop = Stop()
+        self._run: Run | None = None
+        super().__init__(config=given, **{**kwargs, "parse_env_config": False})
+        sdk.install_state_line(self)
+
+    @classmethod
+    def quiet(cls, config: dict[str, Any]) -> TapSaaS:
+        """A tap for other commands: it logs warnings and worse."""
+        cls.logger.setLevel(logging.WARNING)
+        return cls(config=config)
+
+    def schema_lines(self) -> bytes:
+        """The SCHEMA messages of all streams, as `--test=schema` writes them."""
+        return b"".join(
+            sdk.schema_lines(stream)
+            if isinstance(stream, LedgerStream)
+            else stream.announce(stream.columns)  # type: ignore[attr-defined]
+            for stream in self.streams.values()
+        )
+
+    @property
+    def run(self) -> Run:
+        """What the streams of this run share; the connector is loaded on first use."""
+        if self._run is None:
+            config = self.config
+            loaded = load(config["connector"], config.get("settings"))
+            for warning in loaded.warnings:
+                log.warning("%s", warning)
+            duration = config.get("max_duration")
+            limits = Limits(
+                None if duration is None else parse_duration(duration), config.get("max_requests")
+            )
+            self._run = Run(loaded, config, tap_config.home(config), self.stop, limits)
+            mask_logs(self._run.redactor)
+        return self._run
+
+    def discover_streams(self) -> Sequence[Stream]:
+        """The connector's streams, and our own two."""
+        run = self.run
+        ledgers: dict[str, LedgerStream] = {}
+        if self.config.get("emit_rejects", True):
+            ledgers["_rejects"] = rejects_stream(self)
+        if self.config.get("emit_runs", True):
+            ledgers["_runs"] = runs_stream(self)
+        memory = Memory(run.home, run.connector.name)
+        streams = [
+            SaasStream(self, form, run, memory, ledgers) for form in run.connector.streams.values()
+        ]
+        return [*streams, *ledgers.values()]
+
+    def run_discovery(self) -> str:
+        """Write the catalog, or fail where a stream's schema could not be learnt."""
+        for stream in self.streams.values():
+            if isinstance(stream, SaasStream) and stream.schema and stream.sample_error is not None:
+                raise stream.sample_error
+        return super().run_discovery()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the state, after a look at its form.
+
+        Raises:
+            StateError: it is not a Singer state.
+        """
+        bookmarks = state.get("bookmarks", {})
+        if not isinstance(bookmarks, Mapping) or not all(
+            isinstance(value, Mapping) for value in bookmarks.values()
+        ):
+            raise StateError(
+                "the state has no bookmarks of streams", do="pass a state that this tap has written"
+            )
+        super().load_state(state)
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Ask the run to end after the page in hand: STATE from in here would cut a line."""
+        self.stop.signum = signum
+        self.stop.set()
+
+    def finish(self) -> int:
+        """End the run: the exit code, or the first stream's failure.
+
+        Raises:
+            TapSaasError: the failure of a stream.
+        """
+        run = self.run
+        run.close()
+        rows = run.report.rows()
+        ingested = sum(row["rows_ingested"] for row in rows)
+        rejected = sum(row["rows_rejected"] for row in rows)
+        log.info(
+            "run=%s rows_ingested=%d rows_rejected=%d error_rate=%.4f requests=%d duration_s=%.1f",
+            run.id, ingested, rejected, rejected / ((ingested + rejected) or 1), run.report.requests,
+            (run.now() - run.started_at).total_seconds(),
+        )  # fmt: skip
+        if run.failures:
+            raise run.failures[0]
+        return int(self.config.get("partial_exit", 0)) if run.planned_end else 0
+
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        """The settings of all `--config` files; one line for a file that is missing or broken."""
+        merged = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
+        for path in value:
+            if path != "ENV":
+                text = read_text(path, ConfigError, "config file")
+                merged.config |= parse_object(text, path, ConfigError, "config file")
+        return merged
+
+    @classmethod
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Run the tap."""
+        if about:
+            cls.print_about(about_format)
+            return
+        cls.print_version(print_fn=cls.logger.info)
+        tap = cls(
+            config=config.config,
+            state=None
+            if state is None
+            else parse_object(state.read(), state.name, StateError, "state"),
+            catalog=None
+            if catalog is None
+            else parse_object(catalog.read(), catalog.name, ConfigError, "catalog"),
+            parse_env_config=config.parse_env,
+        )
+        tap.sync_all()
+        code = tap.finish()
+        if code:
+            raise SystemExit(code)
+
+
+def main() -> int:
+    """The command `tap-saas`; the exit code."""
+    try:
+        result = TapSaaS.cli(standalone_mode=False)
+    except (ConfigurationError, MappingError) as error:
+        raise ConfigError(str(error), where="stream_maps", do="mend the stream maps") from error
+    # The SDK tells what is wrong with the settings that it knows itself and ends with 1.
+    return ConfigError.exit_code if result == 1 else int(result or 0)
