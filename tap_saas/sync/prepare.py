@@ -116,7 +116,9 @@ class Preparer:
         """New columns for new fields, as `on_new_field` says."""
         if self.shape.on_new_field == "ignore":
             return
-        columns = evolve.grow(self.shape.columns, records, self.shape.instants)
+        shape = self.shape
+        keys = (*shape.key, *shape.constant)
+        columns = evolve.grow(shape.columns, records, shape.instants, keys)
         if columns is self.shape.columns:
             return
         if self.shape.on_new_field == "fail":

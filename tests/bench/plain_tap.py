@@ -46,7 +46,7 @@ class Orders(RESTStream[Any]):
         return str(self.config["url"])
 
     def get_new_paginator(self) -> JSONPathPaginator:
-        return JSONPathPaginator(1, "$.next_page")
+        return JSONPathPaginator("$.next_page")
 
     def get_url_params(self, context: Any, next_page_token: Any) -> dict[str, Any]:
         return {"page": next_page_token}

@@ -187,7 +187,7 @@ def test_a_learnt_schema_grows_and_keeps_what_contradicts_it() -> None:
     assert batch.contradicted == 1
     kinds = {c.name: c.kind for c in batch.columns.by_name.values()}
     assert kinds == {
-        "id": "number",
+        "id": "integer",
         "size": "number",
         "updated_at": "date-time",
         "odd": "array",
