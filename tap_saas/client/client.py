@@ -22,6 +22,7 @@ from tap_saas.client.stores.memory import MemoryStore
 from tap_saas.client.stores.sqlite import SqliteStore
 from tap_saas.client.tokens import TokenStore
 from tap_saas.connector.auth import Auth, OAuth2, Token
+from tap_saas.connector.budget import Budget
 from tap_saas.connector.exchange import Request, Response
 from tap_saas.connector.model import Connector, Stream
 from tap_saas.connector.request_form import RequestForm
@@ -86,7 +87,13 @@ class Client:
         self._tokens = TokenStore(None if home is None else home / "tokens", stop)
         self._transport = Transport(stop, clock)
         self._sender = Sender(
-            self._transport, self._limiter, report, stop=stop, deadline=deadline, say=self._say
+            self._transport,
+            self._limiter,
+            report,
+            stop=stop,
+            deadline=deadline,
+            redactor=redactor,
+            say=self._say,
         )
 
     def __enter__(self) -> Client:
@@ -133,8 +140,9 @@ class Client:
     def _login(self, options: Options, where: Where, kind: type[Login] = Login) -> Login:
         values = {**self._values, **where.context}
 
-        def fetch(oauth: OAuth2, stored: Token | None) -> Token:
-            return self._fetch_token(options, where, values, oauth, stored)
+        def fetch(oauth: OAuth2, stored: Token | None, admitted: bool) -> Token:
+            bare = _WithoutAuth(options, {} if admitted else options.budgets)
+            return self._fetch_token(bare, where, values, oauth, stored)
 
         return kind(
             options,
@@ -182,8 +190,7 @@ class Client:
         request = oauth.token_request(values, spent)
         refuse_readable(canonical(request.url), "token_url")
         self._redactor.learn(*(text.split(" ")[-1] for name, text in request.headers[1:]))
-        bare = _WithoutAuth(options)
-        job = self._job(bare, request, where, self._login(bare, where, OwnLogin), ": token")
+        job = self._job(options, request, where, self._login(options, where, OwnLogin), ": token")
 
         def read(response: Response) -> Token:
             return oauth.read_token(response, self._clock(), spent)
@@ -262,13 +269,12 @@ class Client:
 
     def _place(self, error: TapSaasError, where: Where) -> None:
         """Says in the error where it happened, and no secret."""
-        mask = self._redactor.mask
-        error.what = mask(error.what)
-        error.do = error.do and mask(error.do)
-        error.where = error.where and mask(error.where)
         error.stream = error.stream or where.stream
         error.partition = error.partition or where.partition
         error.page = where.page if error.page is None else error.page
+        for fact in ("what", "do", "where", "partition", "request_id"):
+            text = getattr(error, fact)
+            setattr(error, fact, text and self._redactor.mask(text))
         error.args = (str(error),)
 
     def _shown(self, message: str | None) -> str | None:
@@ -281,11 +287,11 @@ class Client:
 class _WithoutAuth:
     """The options of a token request: those of its connector, but nobody signs it again."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, budgets: dict[str, Budget]) -> None:
         self.base_url = options.base_url
         self.auth: list[Auth] = []
         self.http = options.http
-        self.budgets = options.budgets
+        self.budgets = budgets
         self.retry = options.retry
         self.responses: list[Rule] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import secrets
 import threading
@@ -42,8 +43,8 @@ class BudgetSpentError(TapSaasError):
         self.budget = budget
         self.seconds = seconds
         super().__init__(
-            f"budget {budget} is spent, the next request is allowed in {seconds:.0f} s",
-            do="run again then, the run goes on where it stopped",
+            f"budget {budget} is spent, the next request is allowed in {_told(seconds)}",
+            do="run again then, it goes on where it stopped",
         )
 
 
@@ -323,6 +324,13 @@ def claim_of(name: str, budget: Budget, margin_s: float) -> Claim:
         entry_s=min([*rates, LONGEST_ENTRY_S]),
         learns=budget.remaining is not None,
     )
+
+
+def _told(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)} {unit}"
+    return f"{math.ceil(seconds)} s"
 
 
 def _refuse_spent(grant: Grant, deadline: float | None) -> None:

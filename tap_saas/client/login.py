@@ -21,11 +21,11 @@ from tap_saas.connector.template import Template
 from tap_saas.errors import ConfigError, ConnectorError
 from tap_saas.redact import Redactor
 
-# A token may die while its request waits for a budget; one that dies faster is used as it is.
+# A token that another run has renewed may be due again; one that dies faster is used as it is.
 RENEWALS = 3
 CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
-FetchToken = Callable[[OAuth2, Token | None], Token]
+FetchToken = Callable[[OAuth2, Token | None, bool], Token]
 
 
 class Options(Protocol):
@@ -75,30 +75,31 @@ class Login:
         """What a user can do where the API refuses: `check the setting api_key`."""
         return check_settings(name for scheme in self._schemes for name in scheme.names)
 
-    def token(self) -> Token | None:
-        """A token that is not due, renewed where needed; None without OAuth."""
+    def token(self, *, admitted: bool = False) -> Token | None:
+        """A token that is not due, renewed where needed; None without OAuth.
+
+        `admitted` is True for a request that has its budgets already, so that a renewal waits for
+        none: the token may have died while the request was waiting.
+        """
         if self._oauth is None:
             return None
         token = self._tokens.load(self._chain)
         for _ in range(RENEWALS):
             if token is not None and not self._oauth.is_due(token, self._clock()):
                 break
-            token = self.renewed(token)
+            token = self.renewed(token, admitted=admitted)
         if token is not None:
             self._redactor.learn(*token.secrets)
         return token
 
-    def is_due(self, token: Token | None) -> bool:
-        """True where `token` should be renewed before it is used."""
-        oauth = self._oauth
-        return oauth is not None and token is not None and oauth.is_due(token, self._clock())
-
-    def renewed(self, seen: Token | None) -> Token | None:
+    def renewed(self, seen: Token | None, *, admitted: bool = False) -> Token | None:
         """A newer token than the one that was used; None where nothing can be renewed."""
         oauth = self._oauth
         if oauth is None:
             return None
-        return self._tokens.renew(self._chain, seen, lambda stored: self._fetch(oauth, stored))
+        return self._tokens.renew(
+            self._chain, seen, lambda stored: self._fetch(oauth, stored, admitted)
+        )
 
     def values(self, token: Token | None) -> Mapping[str, Any]:
         """The values for templates, with `token` where there is one."""

@@ -119,7 +119,7 @@ class Patience:
         """Tells of a wait in the limiter, unless it is the one that was just told of."""
         if wait.seconds < WORTH_TELLING_S or (wait.cause == "api" and self._is_told):
             return
-        why = "the API asked for a pause" if wait.cause == "api" else f"budget {wait.budget}"
+        why = "the API asked for a pause" if wait.cause == "api" else f"budget {wait.budget} spent"
         self._say(logging.WARNING, f"{self._label}: {why}, {self._outlook(wait.seconds)}")
 
     def granted(self, slot: Slot) -> None:

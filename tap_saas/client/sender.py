@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
@@ -19,6 +20,7 @@ from tap_saas.connector.auth import Token
 from tap_saas.connector.exchange import Request, Response
 from tap_saas.connector.responses import status_text
 from tap_saas.errors import ApiError, RetryableError
+from tap_saas.redact import Redactor
 from tap_saas.report import Report
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Sender:
         *,
         stop: threading.Event,
         deadline: float | None,
+        redactor: Redactor,
         say: Say,
     ) -> None:
         self._transport = transport
@@ -78,6 +81,7 @@ class Sender:
         self._report = report
         self._stop = stop
         self._deadline = deadline
+        self._redactor = redactor
         self._say = say
 
     def follow(self, job: Job, token: Token | None) -> tuple[Response, Token | None]:
@@ -104,29 +108,21 @@ class Sender:
     def _exchange(
         self, job: Job, request: Request, token: Token | None
     ) -> tuple[Response, Token | None]:
-        """One request within its budgets; the token is renewed where it died waiting for them."""
+        """One request within its budgets; a token that died waiting for them is renewed."""
         path = _below(request.url, job.login.base_url(token))
         values = job.login.values(token)
         job.buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
-        is_last = False
-        while True:
-            with self._limiter.slot(
-                job.buckets,
-                stop=self._stop,
-                deadline=self._deadline,
-                on_wait=job.patience.waiting,
-            ) as slot:
-                job.patience.granted(slot)
-                if is_last or not job.login.is_due(token):
-                    signed = job.login.sign(request, token)
-                    response = self._fetch(job, request, signed)
-                    self._limiter.learn(slot, response)
-                    return response, token
-            token = job.login.token()
-            is_last = True
+        with self._limiter.slot(
+            job.buckets, stop=self._stop, deadline=self._deadline, on_wait=job.patience.waiting
+        ) as slot:
+            job.patience.granted(slot)
+            token = job.login.token(admitted=True)
+            response = self._fetch(job, request, job.login.sign(request, token))
+            self._limiter.learn(slot, response)
+        return response, token
 
     def _fetch(self, job: Job, request: Request, signed: Request) -> Response:
-        """The answer of a signed request, counted and logged; its `url` has no credentials."""
+        """The answer of a signed request, counted and logged; no secret is in its url and id."""
         tries = job.patience.tries
         began = time.monotonic()
         response = None
@@ -137,7 +133,8 @@ class Sender:
         finally:
             self._report.requested(job.where.stream or NO_STREAM, retry=tries > 1)
             self._trace(job, request, response, time.monotonic() - began)
-        return msgspec.structs.replace(response, url=request.url)
+        shown = response.request_id and self._redactor.mask(response.request_id)
+        return msgspec.structs.replace(response, url=request.url, request_id=shown)
 
     def _trace(
         self, job: Job, request: Request, response: Response | None, duration_s: float
@@ -175,7 +172,9 @@ def _redirect(request: Request, response: Response) -> str | None:
     location = response.headers.get("Location")
     if response.status not in REDIRECTS or request.method not in {"GET", "HEAD"} or not location:
         return None
-    target = canonical(urljoin(response.url, location))
+    with suppress(ValueError):
+        location = urljoin(response.url, location)
+    target = canonical(location)
     if request.url.startswith("https:") and target.startswith("http:"):
         raise ApiError(
             f"{status_text(response.status)}: redirected from https to plain http",

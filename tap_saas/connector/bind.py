@@ -108,7 +108,7 @@ def coerce(setting: Setting, value: Any) -> Any:
 
 def sample(setting: Setting) -> Any:
     """A value that stands for one that is not known."""
-    if setting.default is not UNSET:
+    if setting.default is not None:
         return setting.default
     return setting.enum[0] if setting.enum else _SAMPLES[setting.type]
 

@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError
 from tap_saas.connector.exchange import written
 from tap_saas.connector.mistake import Where, alternatives, nearest
 from tap_saas.connector.notation import decode_notation
-from tap_saas.connector.reference import notations, strict_schema
+from tap_saas.connector.reference import strict_schema
 from tap_saas.connector.template import Template
 
 _SHOWN = 60
@@ -53,9 +53,10 @@ def decode(kind: type, raw: Any) -> Any:
 @functools.cache
 def _validator(model: type) -> Draft202012Validator:
     checker = FormatChecker(formats=())
-    for name, kind in notations(model).items():
+    schema, notations = strict_schema(model)
+    for name, kind in notations.items():
         checker.checks(name, raises=ValueError)(functools.partial(_parses, kind))
-    return Draft202012Validator(strict_schema(model), format_checker=checker)
+    return Draft202012Validator(schema, format_checker=checker)
 
 
 def _parses(kind: type, raw: Any) -> bool:
@@ -118,7 +119,8 @@ def _wrong_value(error: ValidationError) -> tuple[str, str | None]:
         case "type":
             names = [wanted] if isinstance(wanted, str) else wanted
             told = " or ".join(_TYPES[name] for name in names if name != "null")
-            return f"{_shown(value)} is not {told}", None
+            is_one = isinstance(value, str) and "array" in names
+            return f"{_shown(value)} is not {told}", f"write [{value}]" if is_one else None
         case "enum" | "const":
             listed = wanted if error.validator == "enum" else [wanted]
             known = [str(one) for one in listed]

@@ -107,7 +107,7 @@ def shaper(
 
 
 def parser(format: str) -> Callable[[Any], Any]:
-    """The function that reads a value of `format`; it raises `ValueError`, as does a wrong format."""
+    """The function that reads a value of a format; both raise `ValueError`."""
     if format == "json":
         return _parse_json
     if format == "decimal":

@@ -62,7 +62,7 @@ class StartBound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     send: where the start is sent, `param:name`, `header:Name` or `body:$.a.b`
     format: how the API wants it, as the key's format unless said
-    exclusive: the API leaves out records that equal the start, so it is sent one `precision` earlier
+    exclusive: the API leaves out what equals the start, so it is sent one `precision` earlier
     """
 
     send: SentTo | None = None
@@ -106,10 +106,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`{key: updated_at, start: {send: param:updated_after}}`: only what changed since the last run.
+    """`{key: updated_at, start: {send: param:updated_after}}`: only what changed since a run.
 
     key: the replication key, a field of the record that grows with each change
-    format: how records write it: iso8601, date, epoch_s, epoch_ms, epoch_us, a strftime text, counter, text
+    format: how records write it: iso8601, date, epoch_s, epoch_ms, epoch_us, a strftime text,
+        counter, text
     zone: the zone of times that name none, UTC unless said
     start: where a request says from where on
     end: where a request says up to where
@@ -275,7 +276,7 @@ def instant_format(text: str, zone: str | None) -> InstantFormat:
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same set as the fewest intervals, in order; empty ones vanish, touching ones become one."""
+    """The same set as the fewest intervals, in order; touching ones become one."""
     merged: list[Any] = []
     for start, end in sorted(cast("list[tuple[Any, Any]]", list(intervals))):
         if not start < end:

@@ -46,14 +46,13 @@ def load(
     reading = Reading(locate(source), settings or {}, os.environ if env is None else env)
     connector = reading.connector()
     mistakes = reading.findings.mistakes
-    errors = [str(mistake) for mistake in mistakes if mistake.level == "error"]
     problems = reading.problems()
-    if errors:
-        raise ConnectorError(errors)
+    _raise_errors(mistakes)
     if problems:
         raise ConfigError("\n".join(problems))
     assert connector is not None, "what has no mistakes can be read"
-    values = reading.values.values
+    known = reading.values
+    values = {name: value for name, value in known.values.items() if name not in known.samples}
     return Loaded(
         connector=connector,
         values=values,
@@ -64,16 +63,18 @@ def load(
     )
 
 
-def check(source: str | Path) -> list[Mistake]:
-    """All mistakes and warnings of a connector file, whatever settings a user may give.
+def outline(source: str | Path) -> Connector:
+    """The connector whatever settings a user may give, with made-up values where it needs some.
 
     Raises:
+        ConnectorError: the file has mistakes; it holds all of them.
         ConfigError: there is no such connector.
-        ConnectorError: the file is not YAML.
     """
     reading = Reading(locate(source), {}, {}, sample_all=True)
-    reading.connector()
-    return reading.findings.mistakes
+    connector = reading.connector()
+    _raise_errors(reading.findings.mistakes)
+    assert connector is not None, "what has no mistakes can be read"
+    return connector
 
 
 def locate(source: str | Path) -> Path:
@@ -95,3 +96,9 @@ def locate(source: str | Path) -> Path:
 def bundled() -> list[str]:
     """The names of the connectors that come with the tap."""
     return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
+
+
+def _raise_errors(mistakes: list[Mistake]) -> None:
+    errors = [str(mistake) for mistake in mistakes if mistake.level == "error"]
+    if errors:
+        raise ConnectorError(errors)

@@ -14,7 +14,7 @@ Level = Literal["error", "warning"]
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
-    """`file:line: where: what; do this`."""
+    """`file:line: where: what; do this`; a warning says so after the line."""
 
     path: str
     line: int
@@ -24,12 +24,10 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True):
     level: Level = "error"
 
     def __str__(self) -> str:
-        place = (
-            f"{self.path}:{self.line}: {self.where}: "
-            if self.where
-            else f"{self.path}:{self.line}: "
-        )
-        return f"{place}{self.what}; {self.do}" if self.do else place + self.what
+        told = ["warning"] if self.level == "warning" else []
+        told += [self.where] if self.where else []
+        text = ": ".join([f"{self.path}:{self.line}", *told, self.what])
+        return f"{text}; {self.do}" if self.do else text
 
 
 def dotted(where: Where) -> str:
@@ -111,7 +109,7 @@ class Findings:
         """Note a mistake at a place of the merged connector; `around` names the map around it."""
         source = self._lines.source(where)
         self._wheres.add(where)
-        if any(source[: len(blank)] == blank for blank in self._blanks):
+        if not around and any(source[: len(blank)] == blank for blank in self._blanks):
             return
         mistake = Mistake(
             path=self._path,

@@ -47,7 +47,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     type: Literal["string", "integer", "number", "boolean", "array", "object"] = "string"
     secret: bool = False
     env: str | None = None
-    default: Any = UNSET
+    default: Any = None
     enum: list[Any] | None = None
     pattern: str | None = None
     required: bool | None = None
@@ -56,7 +56,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def is_required(self) -> bool:
         """Whether a run cannot begin without it."""
-        return self.default is UNSET if self.required is None else self.required
+        return self.default is None if self.required is None else self.required
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,7 +144,7 @@ class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_rejects: Percent = Percent(0.05)
     fields: Fields | None = None
     incremental: Incremental | None = None
-    parents: list[Parent] = []
+    parents: list[Parent] = msgspec.field(default_factory=list)
     for_each: ForEach | None = None
     every: Duration | None = None
     if_: Condition | None = msgspec.field(name="if", default=None)
@@ -213,10 +213,11 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retry: how often and how late a request is asked again
     responses: what a response means, the first that fits
     check: the request that proves the credentials, the first page of the first stream unless said
+    defaults: keys of every stream, which may say otherwise; null takes one away
     streams: the lists of records
     """
 
-    name: str
+    name: str = ""
     title: str | None = None
     docs: str | None = None
     language: int = LANGUAGE
@@ -230,6 +231,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retry: Retry = Retry()
     responses: list[Rule] = []
     check: RequestForm | None = None
+    defaults: dict[str, Any] = {}
     streams: dict[str, Stream] = {}
 
 

@@ -10,19 +10,19 @@ import msgspec
 
 from tap_saas.connector import yaml_reader
 from tap_saas.connector.bind import Values, bind, names_in, prune, resolve
-from tap_saas.connector.check import Draft, check_draft, check_settings
+from tap_saas.connector.connector_check import Draft, check_draft, check_settings
 from tap_saas.connector.exchange import written
 from tap_saas.connector.lineage import context, shares_for_each
 from tap_saas.connector.merge import merged
 from tap_saas.connector.mistake import Findings, Where
 from tap_saas.connector.model import LANGUAGE, Connector, Setting, Stream
 from tap_saas.connector.request_form import RequestForm
-from tap_saas.connector.stream_check import check_body, check_stream
+from tap_saas.connector.stream_check import check_request, check_stream
 from tap_saas.connector.validate import read
 from tap_saas.errors import ConfigError, ConnectorError
 
 REQUEST_KEYS = ("base_url", "headers", "params", "auth", "http", "budgets", "retry", "responses")
-_READ_APART = ("settings", "defaults", "streams", "check")
+_READ_APART = ("settings", "defaults", "streams")
 
 
 class Reading:
@@ -55,7 +55,7 @@ class Reading:
         """The connector as far as it can be read."""
         top = self._read_top()
         forms = self._section("streams")
-        if not forms:
+        if not forms and not self.findings.is_touched(("streams",)):
             do = "add `streams:` with one at least"
             self.findings.tell(("streams",), "there are no streams", do)
         read_streams = {name: self._read_stream(name, own) for name, own in forms.items()}
@@ -65,7 +65,9 @@ class Reading:
         form = self._read_check()
         if top is None:
             return None
-        top = msgspec.structs.replace(top, settings=self.settings, check=form)
+        top = msgspec.structs.replace(
+            top, settings=self.settings, check=form, defaults=self._section("defaults")
+        )
         check_draft(
             Draft(
                 connector=top,
@@ -121,9 +123,13 @@ class Reading:
         return section if isinstance(section, dict) else {}
 
     def _read_top(self) -> Connector | None:
-        raw = {"name": self.source.path.stem}
-        raw |= {k: v for k, v in self._raw.items() if k not in _READ_APART and v is not None}
-        return read(Connector, raw, (), self.findings, self._spell_out)
+        raw: dict[str, Any] = {key: {} for key in _READ_APART if key in self._raw}
+        kept = {k: v for k, v in self._raw.items() if k not in raw and k != "check"}
+        raw |= {key: value for key, value in kept.items() if value is not None}
+        top = read(Connector, raw, (), self.findings, self._spell_out)
+        if top is None or self._raw.get("name") is not None:
+            return top
+        return msgspec.structs.replace(top, name=self.source.path.stem)
 
     def _read_stream(self, name: str, own: Any) -> Stream | None:
         where = ("streams", name)
@@ -151,7 +157,7 @@ class Reading:
         )
         if form is None:
             return None
-        check_body(form, ("check",), self.findings)
+        check_request(form, ("check",), self.findings)
         return msgspec.structs.replace(form, budgets=_owned(form.budgets, own, "check"))
 
     def _shared(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 import msgspec.inspect as mi
 
 from tap_saas.connector.incremental import Distance
@@ -19,7 +18,7 @@ from tap_saas.connector.request_form import ARRAYS, Params
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_KEY_LINE = re.compile(r"^(\w+): (.+)$")
+_KEY_LINE = re.compile(r"^(\w+): (.+(?:\n +.+)*)", re.MULTILINE)
 _PLACEHOLDER: Schema = {"type": "string", "pattern": r"^\{[A-Za-z_]\w*\}$"}
 _SCALARS: Schema = {"type": ["string", "number", "boolean", "null"]}
 _OWN_SCHEMAS: Mapping[type, Schema] = {
@@ -45,7 +44,7 @@ def schema() -> Schema:
     assert document["$ref"] == "#/$defs/Connector"
     keys = {**root["properties"]}
     keys["streams"] = {**keys["streams"], "additionalProperties": stream}
-    keys["defaults"] = {"description": "keys of every stream", **stream}
+    keys["defaults"] = {**stream, "description": keys["defaults"]["description"]}
     return {
         "$schema": DIALECT,
         "title": "tap-saas connector",
@@ -57,23 +56,15 @@ def schema() -> Schema:
 
 
 @functools.cache
-def strict_schema(model: type) -> Schema:
+def strict_schema(model: type) -> tuple[Schema, dict[str, type]]:
     """The JSON Schema that a part of a connector must meet once its settings are filled in.
 
     Each mistake breaks exactly one rule of it: what may be several things is told apart by its JSON
-    type and its `type`. The word of a `format` is the name of a class that can `parse`.
+    type and its `type`. The words of `format` are names of the classes beside it, which `parse`.
     """
     maker = _Maker(for_editors=False)
     root = maker.of(mi.type_info(model))
-    return {"$schema": DIALECT, **root, "$defs": maker.definitions}
-
-
-@functools.cache
-def notations(model: type) -> dict[str, type]:
-    """The classes behind the `format` words of a strict schema, by name."""
-    maker = _Maker(for_editors=False)
-    maker.of(mi.type_info(model))
-    return maker.notations
+    return {"$schema": DIALECT, **root, "$defs": maker.definitions}, maker.notations
 
 
 @functools.cache
@@ -81,8 +72,8 @@ def described(kind: type) -> tuple[str, dict[str, str]]:
     """A class's docstring: its first paragraph, and its `key: text` lines by key."""
     text = inspect.cleandoc(kind.__doc__ or "")
     first, _, rest = text.partition("\n\n")
-    found = (_KEY_LINE.match(line) for line in rest.splitlines())
-    return " ".join(first.split()), {match[1]: match[2] for match in found if match}
+    found = _KEY_LINE.finditer(rest)
+    return " ".join(first.split()), {match[1]: " ".join(match[2].split()) for match in found}
 
 
 class _Maker:
@@ -254,8 +245,3 @@ def _json_type(info: mi.Type) -> str:
             return "object"
         case _:
             raise TypeError(f"{info} cannot be one of several things")
-
-
-def of_type(model: type[msgspec.Struct]) -> Schema:
-    """The strict schema's own name for a struct's keys, by YAML name."""
-    return strict_schema(model)["$defs"][model.__name__]["properties"]  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -111,7 +111,7 @@ class RequestForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     path: Template
-    method: str | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
     params: Params = Params.parse({})
     headers: Tree = Tree.parse({})
     body: BodyForm | None = None
@@ -121,6 +121,11 @@ class RequestForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     budgets: dict[str, Budget] = {}
     retry: Retry = Retry()
     responses: list[Rule] = []
+
+    @property
+    def verb(self) -> str:
+        """The method: GET unless there is a body."""
+        return self.method or ("GET" if self.body is None else "POST")
 
     @property
     def names(self) -> frozenset[str]:
@@ -138,7 +143,7 @@ class RequestForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             sent = () if headers is UNSET else headers.items()
             body = self.body.fill(values) if self.body else None
             return Request(
-                method=self.method or ("GET" if self.body is None else "POST"),
+                method=self.verb,
                 url=self._url(values),
                 params=self.params.fill(values),
                 headers=tuple((k, written(v)) for k, v in sent if v is not None),

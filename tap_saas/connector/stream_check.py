@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
@@ -16,12 +17,13 @@ from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.mistake import Findings, Where
 from tap_saas.connector.model import OBSERVED, Stream, TextVersion
 from tap_saas.connector.pagination import Offset, PageNumber
+from tap_saas.connector.place import SentTo
 from tap_saas.connector.request_form import RequestForm
 
 
 def check_stream(stream: Stream, where: Where, findings: Findings) -> None:
     """Tell every mistake that is this stream's own."""
-    check_body(stream, where, findings)
+    check_request(stream, where, findings)
     _check_key(stream, where, findings)
     _check_version(stream, where, findings)
     if isinstance(stream.schema_, dict):
@@ -32,14 +34,29 @@ def check_stream(stream: Stream, where: Where, findings: Findings) -> None:
         _Incremental(stream, stream.incremental, (*where, "incremental"), findings).check()
 
 
-def check_body(form: RequestForm, where: Where, findings: Findings) -> None:
-    """One kind of body."""
+def check_request(form: RequestForm, where: Where, findings: Findings) -> None:
+    """One kind of body, and none where the method has none."""
+    if form.verb == "GET" and form.body is None and not findings.is_touched((*where, "body")):
+        for at, place in _places(form, where):
+            if place.kind == "body":
+                name = place.path.steps[-1] if place.path and place.path.steps else place.name
+                what = f"{place} is a place in the body, but the request has none"
+                findings.tell(at, what, f"write param:{name}, or add `method: POST`")
     if form.body is None or findings.is_touched((*where, "body")):
         return
     kinds = [kind for kind in ("json", "form", "text") if getattr(form.body, kind) is not None]
     if len(kinds) != 1:
         what = f"a body is one thing, this has {' and '.join(kinds) or 'nothing'}"
         findings.tell((*where, "body"), what, "keep one of json, form, text")
+
+
+def _places(value: Any, where: Where) -> Iterator[tuple[Where, SentTo]]:
+    """Everything that is sent somewhere in a part of the model."""
+    if isinstance(value, SentTo):
+        yield where, value
+    elif isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            yield from _places(getattr(value, field.name), (*where, field.encode_name))
 
 
 def _check_key(stream: Stream, where: Where, findings: Findings) -> None:
@@ -107,10 +124,10 @@ def _check_schema(
         if name not in properties and name not in parsed:
             findings.tell(where, f'the schema lacks the field "{name}"', "add it to `properties:`")
     version = stream.version_column
-    if stream.version_kind == "field" and version in properties.keys() - parsed.keys():
-        if not _orders(properties[version]):
-            what = f'the version "{version}" is neither a date-time nor a number in the schema'
-            findings.tell(where, what, f"correct its type, or use `version: {{text: {version}}}`")
+    declared = properties.keys() - parsed.keys()
+    if stream.version_kind == "field" and version in declared and not _orders(properties[version]):
+        what = f'the version "{version}" is neither a date-time nor a number in the schema'
+        findings.tell(where, what, f"correct its type, or use `version: {{text: {version}}}`")
 
 
 def _named_columns(stream: Stream) -> list[str]:

@@ -108,8 +108,9 @@ class _Part(Generic[Struct]):
 
     def _repair(self, fault: Fault) -> bool:
         """Take the mistaken part out, or put a stand-in where a key is missing."""
-        if fault.missing in _STAND_INS and not fault.place:
-            self._raw[fault.missing] = copy.deepcopy(_STAND_INS[fault.missing])
+        stand_in = None if fault.place else _STAND_INS.get(fault.missing or "")
+        if stand_in is not None:
+            self._raw[fault.missing] = copy.deepcopy(stand_in)
             return True
         return self._take(fault.place)
 

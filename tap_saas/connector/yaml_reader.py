@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from ruamel.yaml.events import (
     CollectionEndEvent,
     CollectionStartEvent,
     DocumentStartEvent,
-    Event,
     MappingStartEvent,
     NodeEvent,
     ScalarEvent,
@@ -42,6 +42,15 @@ _TAGS = {
     "tag:yaml.org,2002:str": ScalarEvent,
     "tag:yaml.org,2002:map": MappingStartEvent,
     "tag:yaml.org,2002:seq": SequenceStartEvent,
+}
+
+_HINTS = {
+    "got '{'": 'quote texts with braces, as in "Bearer {token}"',
+    "got ':'": "quote texts with a colon and a space",
+    "mapping values are not allowed": "quote texts with a colon and a space",
+    "'\\t'": "indent with spaces",
+    "found undefined alias": "write the anchor above it",
+    "expected <block end>": "correct the indentation, and quote texts that begin with a brace",
 }
 
 
@@ -97,7 +106,7 @@ def read_text(raw: bytes, path: Path) -> Source:
     try:
         root = composer.compose(text)
     except MarkedYAMLError as error:
-        raise _refuse(path, _line_of(error), _problem(error), None) from error
+        raise _refuse(path, _line_of(error), *_problem(error)) from error
     except YAMLError as error:
         raise _refuse(path, 1, f"not YAML: {str(error).splitlines()[0]}", None) from error
     if root is None or root.keys is None:
@@ -116,9 +125,10 @@ def _line_of(error: MarkedYAMLError) -> int:
     return mark.line + 1 if mark else 1
 
 
-def _problem(error: MarkedYAMLError) -> str:
+def _problem(error: MarkedYAMLError) -> tuple[str, str | None]:
     parts = [part.strip() for part in (error.context, error.problem) if part]
-    return "not YAML: " + " ".join(", ".join(parts).split())
+    text = " ".join(", ".join(parts).split())
+    return f"not YAML: {text}", next((do for sign, do in _HINTS.items() if sign in text), None)
 
 
 class _Composer:
@@ -127,6 +137,7 @@ class _Composer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._anchors: dict[str, _Node] = {}
+        self._events: Iterator[Any] = iter(())
 
     def compose(self, text: str) -> _Node | None:
         events = [event for event in YAML(pure=True).parse(text) if isinstance(event, _KEPT)]
@@ -138,7 +149,7 @@ class _Composer:
         first = next(self._events, None)
         return self._node(next(self._events), 0) if first is not None else None
 
-    def _node(self, event: Event, depth: int) -> _Node:
+    def _node(self, event: NodeEvent, depth: int) -> _Node:
         line = event.start_mark.line + 1
         if depth > MAX_DEPTH:
             raise _refuse(self._path, line, f"nested deeper than {MAX_DEPTH} levels", None)
@@ -149,14 +160,19 @@ class _Composer:
         if event.anchor:
             self._anchors[event.anchor] = node
         if isinstance(event, ScalarEvent):
-            plain = event.style is None and event.tag is None
-            node.value = _scalar(event.value) if plain else event.value
+            node.value = self._value(event, line)
         elif isinstance(event, MappingStartEvent):
             self._mapping(node, depth)
         else:
             self._sequence(node, depth)
         node.closed = True
         return node
+
+    def _value(self, event: ScalarEvent, line: int) -> Any:
+        if not _is_unicode(event.value):
+            do = "write the letter itself"
+            raise _refuse(self._path, line, "half of a surrogate pair is no letter", do)
+        return _scalar(event.value) if event.style is None and event.tag is None else event.value
 
     def _alias(self, event: AliasEvent, line: int) -> _Node:
         known = self._anchors.get(event.anchor)
@@ -169,8 +185,8 @@ class _Composer:
             raise _refuse(self._path, line, f'the alias "*{event.anchor}" contains itself', None)
         return known
 
-    def _refuse_tag(self, event: Event, line: int) -> None:
-        tag = event.tag and str(event.tag)
+    def _refuse_tag(self, event: NodeEvent, line: int) -> None:
+        tag = str(getattr(event, "tag", None) or "")
         if tag and tag != "!" and not isinstance(event, _TAGS.get(tag, ())):
             raise _refuse(self._path, line, f'the tag "{tag}" is not known here', "take it away")
 
@@ -245,3 +261,11 @@ def _scalar(text: str) -> Any:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

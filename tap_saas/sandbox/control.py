@@ -90,8 +90,12 @@ class Control:
             change = self.world.change(stream, update=update, insert=insert, new_field=new_field)
         except ValueError as error:
             raise bad(str(error)) from error
-        await asyncio.sleep(self.world.ahead_s())
+        await self._until_passed()
         return JSONResponse({"stream": stream, **change._asdict()})
+
+    async def _until_passed(self) -> None:
+        while ahead_s := self.world.ahead_s():
+            await asyncio.sleep(ahead_s)
 
     async def late(self, request: Request) -> Response:
         """Stale copies at the end of a list."""
@@ -99,7 +103,7 @@ class Control:
         stream, n = fields.one_of("stream", STREAMS), fields.whole("n", 1, most=10_000)
         fields.end()
         ids = self.world.late(stream, n)
-        await asyncio.sleep(self.world.ahead_s())
+        await self._until_passed()
         return JSONResponse({"stream": stream, "late": ids})
 
     async def churn(self, request: Request) -> Response:

@@ -74,17 +74,18 @@ def stop(pid: int, timeout_s: float = 5.0) -> None:
     A pid that is no sandbox any more is left alone.
     """
     for number, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
-        if not _is_alive(pid):
+        if not is_running(pid):
             break
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         until = time.monotonic() + wait_s
-        while _is_alive(pid) and time.monotonic() < until:
+        while is_running(pid) and time.monotonic() < until:
             time.sleep(0.02)
     _children.pop(pid, None)
 
 
-def _is_alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether the process is a sandbox that has not ended."""
     child = _children.get(pid)
     if child is not None:
         return child.poll() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -87,8 +87,7 @@ def kind_of(declared: Mapping[str, Any]) -> Kind:
         return "number"
     if len(types) != 1:
         return "text"
-    kind: Kind = types.pop()
-    return kind
+    return cast("Kind", types.pop())
 
 
 def short_name(name: str) -> str:

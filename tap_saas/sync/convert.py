@@ -87,15 +87,14 @@ def _is_finite(number: float | Decimal) -> bool:
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise _wrong("an integer", value)
-    if not isinstance(value, int):
-        if not _is_finite(value):
-            raise _wrong("an integer", value)
-        if -BIGINT <= value < BIGINT and value != int(value):
-            raise _wrong("an integer", value)
-        value = int(value) if -BIGINT <= value < BIGINT else BIGINT
     if not -BIGINT <= value < BIGINT:
-        raise BadValueError("out_of_range", f"{_shown(value)} is beyond 64 bits")
-    return value
+        if _is_finite(value):
+            raise BadValueError("out_of_range", f"{_shown(value)} is beyond 64 bits")
+        raise _wrong("an integer", value)
+    whole = int(value)
+    if whole != value:
+        raise _wrong("an integer", value)
+    return whole
 
 
 def _number(value: Any) -> int | Decimal | float | None:

@@ -4,7 +4,7 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -32,7 +32,7 @@ class Feed(Protocol):
 
     name: str
 
-    def pages(self) -> Iterator[Fed]:
+    def pages(self) -> Generator[Fed]:
         """The pages from where the bookmark stands; `written` notes what a page changes."""
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from singer_sdk import Stream, Tap
@@ -37,7 +37,7 @@ class LedgerStream(Stream):
         """None of its own."""
         return ()
 
-    def _sync_records(self, context: Any = None, *, write_messages: bool = True) -> Iterator[Any]:
+    def _sync_records(self, context: Any = None, *, write_messages: bool = True) -> Generator[Any]:
         """Nothing is read; SCHEMA has been written."""
         yield from ()
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tap_saas.connector import formats
 from tap_saas.connector.exchange import Page
-from tap_saas.connector.incremental import Incremental, Interval
+from tap_saas.connector.incremental import Incremental, Interval, merge
 from tap_saas.connector.responses import server_date
 from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
@@ -107,7 +107,7 @@ class Pass(msgspec.Struct, kw_only=True):
 
     def _is_done(self, incremental: Incremental, window: Interval) -> bool:
         done = self.bookmark.windows_done(incremental)
-        return any(start <= window[0] and window[1] <= end for start, end in done)
+        return merge([*done, window]) == done
 
     def _walk(self, walk: Walk, since: Any, until: Any) -> Iterator[Fed]:
         """The pages of one walk; a page token that the API has forgotten starts it again, once."""

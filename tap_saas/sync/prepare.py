@@ -104,7 +104,7 @@ class Preparer:
                 try:
                     record = self.shape.shaper(dict(raw))
                 except ShapeError as error:
-                    batch.rejects.append(Reject("bad_type", error.message, raw, f"/{error.field}"))
+                    batch.rejects.append(Reject("bad_type", str(error), raw, f"/{error.field}"))
                     continue
             if record is None:
                 batch.filtered += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -59,7 +59,7 @@ class PullFeed:
         self._partitions = Partitions(pull.streams, pull.values, self._list)
         self._open: Bookmark | None = None
 
-    def pages(self) -> Iterator[Fed]:
+    def pages(self) -> Generator[Fed]:
         """The pages of all partitions."""
         stream = self._p.stream
         if not is_partitioned(stream):

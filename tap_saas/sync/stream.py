@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from singer_sdk import Stream, Tap
@@ -142,7 +142,7 @@ class SaasStream(Stream):
         self._announced = True
         return sdk.schema_lines(self)
 
-    def _sync_records(self, context: Any = None, *, write_messages: bool = True) -> Iterator[Any]:
+    def _sync_records(self, context: Any = None, *, write_messages: bool = True) -> Generator[Any]:
         """Sync the stream; a failure is told, kept for the end of the run, and does not stop the
         others.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from tap_saas.client.client import Client, Outcome, Where
 from tap_saas.connector.exchange import Request
@@ -75,3 +76,7 @@ def stream(**keys: Any) -> Stream:
     """A stream with nothing but these keys."""
     raw = {"path": "/orders", "pagination": {"type": "single"}, **keys}
     return msgspec.convert(raw, Stream, dec_hook=decode_notation)
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == level]

@@ -148,3 +148,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing is printed."""
+
+
+OK = Answer()
+
+
+def in_turn(*answers: Answer) -> Callable[[Seen], Answer]:
+    """These answers one after the other, the last one for ever."""
+    left = list(answers)
+
+    def answer(_: Seen) -> Answer:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer

@@ -36,8 +36,25 @@ def is_there(url: str) -> bool:
         return False
 
 
+def wait_in_vain(url: str, lost: list[type[Exception]]) -> None:
+    try:
+        requests.get(f"{url}/orders?api_key=sandbox-key", timeout=10)
+    except requests.RequestException as error:
+        lost.append(type(error))
+
+
+def sandboxes() -> list[str]:
+    """Sandboxes that are children of this process, running or not yet waited for."""
+    shown = subprocess.run(
+        ["ps", "-eo", "ppid,args"], capture_output=True, text=True, timeout=10, check=True
+    )
+    rows = [row.split(maxsplit=1) for row in shown.stdout.splitlines()]
+    return [row[1] for row in rows if row[0] == str(os.getpid()) and "tap_saas.sandbox" in row[1]]
+
+
 def test_started_and_stopped_by_pid(running: Running) -> None:
     assert is_there(running.url)
+    assert len(sandboxes()) == 1
     assert os.getsid(running.pid) == running.pid
     stop(running.pid)
     assert not is_there(running.url)
@@ -59,33 +76,51 @@ def test_stop_leaves_other_processes_alone() -> None:
         other.communicate(b"\n")
 
 
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The module as a user runs it, with `ready.json` in the test's folder."""
+    command = [sys.executable, "-m", "tap_saas.sandbox", *SMALL]
+    command += ["--ready-file", str(tmp_path / "ready.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        yield started
+        started.kill()
+
+
+def first_line(child: subprocess.Popen[bytes]) -> bytes:
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+def test_ready_is_told_once_on_stdout_and_in_the_file(
+    child: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    line = first_line(child)
+    told = json.loads(line)
+    assert told == {"url": told["url"], "pid": child.pid}
+    assert is_there(told["url"])
+    assert (tmp_path / "ready.json").read_bytes() == line
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_cleanly_even_in_the_middle_of_an_answer(
-    number: signal.Signals, tmp_path: Path
+    child: subprocess.Popen[bytes], number: signal.Signals
 ) -> None:
-    ready = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "tap_saas.sandbox", *SMALL, "--ready-file", str(ready)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        line = child.stdout.readline()
-        told = json.loads(line)
-        assert told["pid"] == child.pid
-        assert ready.read_bytes() == line
-        assert list(tmp_path.iterdir()) == [ready]
-        fault = {"path": "/orders", "kind": "slow", "delay_ms": 60_000}
-        requests.post(f"{told['url']}/_faults", json=fault, timeout=5)
-        reader = threading.Thread(
-            target=is_there, args=[f"{told['url']}/orders?api_key=sandbox-key"]
-        )
-        reader.start()
-        while not requests.get(f"{told['url']}/_requests", timeout=5).json()["total"]:
-            time.sleep(0.01)
-        began = time.monotonic()
-        child.send_signal(number)
-        rest = child.communicate(timeout=10)
-        reader.join()
-    assert (child.returncode, rest) == (0, (b"", b""))
+    url = json.loads(first_line(child))["url"]
+    fault = {"path": "/orders", "kind": "slow", "delay_ms": 60_000}
+    requests.post(f"{url}/_faults", json=fault, timeout=5)
+    lost: list[type[Exception]] = []
+    reader = threading.Thread(target=wait_in_vain, args=[url, lost])
+    reader.start()
+    while not requests.get(f"{url}/_requests", timeout=5).json()["total"]:
+        time.sleep(0.01)
+    began = time.monotonic()
+    child.send_signal(number)
+    rest = child.communicate(timeout=10)
     assert time.monotonic() - began < 3
+    reader.join()
+    assert lost == [requests.ConnectionError]
+    assert (child.returncode, rest) == (0, (b"", b""))
 
 
 def peak_kb(pid: int) -> int:
@@ -120,6 +155,7 @@ def test_port_in_use_is_one_line_and_exit_2() -> None:
 def test_start_that_takes_too_long_leaves_nothing_running() -> None:
     with pytest.raises(SandboxError, match=r"not ready after 0\.01 s"):
         start(timeout_s=0.01)
+    assert sandboxes() == []
 
 
 def test_size_out_of_bounds_is_exit_2() -> None:

@@ -39,6 +39,18 @@ def lived(sql: Connection, stream: str = "orders") -> dict[int, tuple[str | None
     }
 
 
+def guarded(database: str, sql: Connection, streams: list[str]) -> list[dict[str, Any]]:
+    """Guarded tables that the target need not extend, and their SCHEMA messages."""
+    for stream in streams:
+        sql.execute(
+            f"CREATE TABLE IF NOT EXISTS {stream}"
+            f" (id bigint PRIMARY KEY, updated_at timestamptz, name text, {SDC})"
+        )
+    messages = [schema(stream, ORDERS) for stream in streams]
+    assert prepare(database, messages, executable="/nowhere/target").is_ready
+    return messages
+
+
 def lines(stream: str, order: list[int | None], grows_at: int, batch_size: int) -> Any:
     """One key's versions as they arrive; the schema grows before the record number `grows_at`.
 
@@ -74,7 +86,7 @@ def test_the_newest_stays_whatever_the_order_the_batches_and_the_schemas(
     batch_size: int,
     use_copy: bool,
 ) -> None:
-    prepare(database, [schema(stream, ORDERS) for stream in STREAMS])
+    guarded(database, sql, STREAMS)
     sql.execute(f"TRUNCATE {', '.join(STREAMS)}")
     messages = [
         line
@@ -89,8 +101,7 @@ def test_the_newest_stays_whatever_the_order_the_batches_and_the_schemas(
 
 def test_deletes(database: str, sql: Connection, target: Target) -> None:
     streams = ["tombstone", "equal", "newer", "sweep"]
-    schemas = [schema(stream, ORDERS) for stream in streams]
-    prepare(database, schemas)
+    schemas = guarded(database, sql, streams)
     deleted = {"id": 1, "updated_at": instant(2), "_sdc_deleted_at": instant(2)}
     target.run(
         [
@@ -118,8 +129,7 @@ def test_deletes(database: str, sql: Connection, target: Target) -> None:
 def test_two_pipelines_bring_the_same_new_keys_at_once(
     database: str, sql: Connection, target: Target
 ) -> None:
-    orders = schema("orders", ORDERS)
-    prepare(database, [orders])
+    (orders,) = guarded(database, sql, ["orders"])
     keys = range(1_500)
     pulls = [orders, *(record("orders", row(key, key % 2)) for key in keys)]
     events = [orders, *(record("orders", row(key, 1 - key % 2)) for key in keys)]
@@ -134,8 +144,7 @@ def test_instants_are_right_in_any_session_time_zone(
 ) -> None:
     name = database.partition("?")[0].rpartition("/")[2]
     sql.execute(f"ALTER DATABASE {name} SET timezone = 'America/St_Johns'")
-    orders = schema("orders", ORDERS)
-    prepare(database, [orders])
+    (orders,) = guarded(database, sql, ["orders"])
     # One local time, half past one at night, twice: clocks go back between these two instants.
     twice = ["2025-11-02T04:00:00Z", "2025-11-02T05:00:00Z"]
     rows = [record("orders", {**row(key, 0), "updated_at": at}) for key, at in enumerate(twice)]

@@ -238,7 +238,7 @@ class Bucket(msgspec.Struct, array_like=True):
         self.leave(ticket)
         lease = self.leases.pop(ticket, None)
         if lease is not None:
-            self.held_s += 0.1 * (self.at - lease.since - self.held_s)
+            self.held_s += 0.2 * (self.at - lease.since - self.held_s)
 
     def renew(self, ticket: str) -> None:
         """Let a request in flight count for `LEASE_S` seconds more, even one that had expired."""
@@ -302,9 +302,22 @@ class Bucket(msgspec.Struct, array_like=True):
                 at, cause, stops = free_at, "budget", False
         if claim.concurrent is not None and len(self.leases) + ahead >= claim.concurrent:
             is_held = True
-            poll_s = min(max(0.05 * self.held_s, SHORTEST_POLL_S) * (1 + ahead), LONGEST_POLL_S)
-            at = max(at, self.at + poll_s)
+            at = max(at, self.at + self._poll_s(ahead))
         return Turn(at, cause, stops, is_held)
+
+    def _poll_s(self, ahead: int) -> float:
+        """When to look again for a lease that somebody gave back: often when that is likely.
+
+        Only the threads of the same process are woken by a release.
+        """
+        begun = sorted(lease.since for lease in self.leases.values())
+        if not begun:
+            return SHORTEST_POLL_S
+        held_s = max(self.held_s, self.at - begun[0])
+        rounds, index = divmod(ahead, len(begun))
+        left = begun[index] + (1 + rounds) * held_s - self.at
+        likely = min(max(0.8 * left, 0.05 * held_s), 0.2 * held_s * (1 + ahead))
+        return min(max(likely, SHORTEST_POLL_S), LONGEST_POLL_S)
 
 
 def try_claims(

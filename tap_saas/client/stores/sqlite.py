@@ -4,7 +4,8 @@ The journal stays a rollback journal: in WAL mode a SQLite before 3.51.3 can dam
 connections write and checkpoint at the same instant (its release notes). PERSIST is the fastest
 mode that survives a killed process: 70 µs a transaction, TRUNCATE 92, DELETE 131. Nothing is
 synced: only a crash of the machine can lose a write, and each start of the machine has its own
-file.
+file. A lock around each transaction lets processes in by turns: SQLite's own waiting sleeps longer
+and longer, and those who are unlucky once starve.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tap_saas.client.stores.bucket import Bucket
 
 logger = logging.getLogger(__name__)
 
+BOOT_DIGITS = 8
 BUSY_S = 60
 CLEAN_EVERY = 1000
 
@@ -39,15 +41,15 @@ _decode = msgspec.msgpack.Decoder(Bucket).decode
 
 
 def boot_id() -> str:
-    """A name of this start of the machine; "0" where the system tells none.
+    """A name of this start of the machine; zeros where the system tells none.
 
     Without one a restart shows as a clock that went back, or makes requests look younger than they
     are: both wait longer, never shorter.
     """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:BOOT_DIGITS]
     except OSError:
-        return "0"
+        return "0" * BOOT_DIGITS
 
 
 class SqliteStore(Store):
@@ -63,7 +65,7 @@ class SqliteStore(Store):
         self, path: Path, *, clock: Callable[[], float] = boot_clock, boot: str | None = None
     ) -> None:
         self.path = path.with_name(f"{path.stem}-{boot or boot_id()}{path.suffix}")
-        self._family = f"{path.stem}-*{path.suffix}"
+        self._family = f"{path.stem}-{BOOT_DIGITS * '[0-9a-f]'}{path.suffix}"
         self._clock = clock
         self._lock = threading.Lock()
         self._uses = 0
@@ -113,19 +115,25 @@ class SqliteStore(Store):
                 raise StoreLostError(self._lost)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
-                if os.fstat(self._file).st_nlink == 0:
-                    raise FileNotFoundError
-                self._db.execute("BEGIN IMMEDIATE")
-                result = work(self._db)
-                self._db.execute("COMMIT")
+                try:
+                    return self._transact(work)
+                finally:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
             except (OSError, sqlite3.Error, msgspec.DecodeError) as error:
                 raise self._lose(error) from error
-            finally:
-                if self._db.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-            return result
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if os.fstat(self._file).st_nlink == 0:
+            raise FileNotFoundError
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._db)
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+        return result
 
     def _lose(self, error: Exception) -> StoreLostError:
         reason, advice = _explain(error)
