@@ -18,6 +18,7 @@ from tap_saas.connector.incremental import Incremental, Interval, merge, prefix
 from tap_saas.errors import StateError
 
 SCALARS = ("replication_key", "replication_key_value", "last_success_ts", "last_cursor")
+_ARTICLES = {"instant": "an instant", "counter": "a number", "text": "a text"}
 LISTS = ("resume", "windows_done", "unfinished", "schema", "pending", "queue", "activate")
 
 
@@ -97,7 +98,7 @@ class Bookmark:
             return incremental.restore(value)
         except (ValueError, TypeError) as error:
             raise StateError(
-                f"the watermark {value!r} is not a {incremental.kind}",
+                f"the watermark {value!r} is not {_ARTICLES[incremental.kind]}",
                 stream=self._stream,
                 do="mend the state, or run with a full refresh",
             ) from error

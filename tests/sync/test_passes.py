@@ -1,0 +1,211 @@
+"""Passes: resumed wherever they were left, the watermark never past what was not written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_saas.connector.exchange import Headers, Page, Response
+from tap_saas.connector.incremental import Incremental, Window
+from tap_saas.connector.jsonpath import Path
+from tap_saas.connector.units import Duration
+from tap_saas.errors import ApiError, ConfigError, StateError
+from tap_saas.sync.bookmark import LISTS, SCALARS, Bookmark
+from tap_saas.sync.columns import Columns
+from tap_saas.sync.passes import Pass
+from tap_saas.sync.shape import Batch
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2025, 1, 1, tzinfo=UTC)
+PAGE = 3
+
+
+def response(at: datetime) -> Response:
+    return Response(status=200, headers=Headers({}), body=b"", url="http://api/x", received_at=at)
+
+
+class Api:
+    """A list of (id, minutes after START); a page token is an offset into what the bounds leave."""
+
+    def __init__(self, records: list[tuple[int, int]], *, forgets: bool = False) -> None:
+        self.records = records
+        self.asked: list[tuple[Any, Any, Any]] = []
+        self.forgets = forgets
+
+    def ask(self, since: Any, until: Any, token: Any) -> Iterator[Page]:
+        if self.forgets and token is not None and not self.asked:
+            self.asked.append((since, until, token))
+            raise ApiError("400 Bad Request", status=400)
+        found = [
+            (key, minute)
+            for key, minute in self.records
+            if (since is None or START + timedelta(minutes=minute) >= since)
+            and (until is None or START + timedelta(minutes=minute) < until)
+        ]
+        offset = token or 0
+        while True:
+            self.asked.append((since, until, offset))
+            records = found[offset : offset + PAGE]
+            after = offset + PAGE if offset + PAGE < len(found) else None
+            yield Page(
+                number=1, token=offset or None, next_token=after, response=response(NOW),
+                records=records, received=len(records),
+            )  # fmt: skip
+            if after is None:
+                return
+            offset = after
+
+
+def incremental(**more: Any) -> Incremental:
+    return Incremental(key=Path.parse("at"), **more)
+
+
+def batch_of(page: Page) -> Batch:
+    instants = [START + timedelta(minutes=minute) for _, minute in page.records]
+    return Batch(
+        rows=page.records, rejects=[], columns=Columns(()), received=page.received,
+        max_seen=max(instants, default=None), min_seen=min(instants, default=None),
+    )  # fmt: skip
+
+
+def run(
+    api: Api,
+    state: dict[str, Any],
+    of: Incremental | None,
+    *,
+    pages: int | None = None,
+    **more: Any,
+) -> tuple[set[int], dict[str, Any], bool]:
+    """What a run writes until it is killed after some pages, the last state, and whether it ended."""
+    bookmark = Bookmark(state, "orders")
+    now = more.get("now", NOW)
+    work = Pass(
+        stream="orders", bookmark=bookmark, ask=api.ask, constant={}, incremental=of,
+        start_date=more.get("start_date"), now=lambda: now,
+    )  # fmt: skip
+    written: set[int] = set()
+    kept = json.loads(json.dumps(bookmark.data))
+    for number, fed in enumerate(work.pages()):
+        if pages is not None and number >= pages:
+            return written, kept, False
+        written |= {key for key, _ in fed.page.records}
+        fed.written(batch_of(fed.page))
+        kept = json.loads(json.dumps(bookmark.data))
+    return written, json.loads(json.dumps(bookmark.data)), True
+
+
+RECORDS = st.lists(st.integers(0, 2_000), max_size=20).map(lambda minutes: list(enumerate(minutes)))
+KILLS = st.lists(st.integers(0, 4), max_size=4)
+KINDS = st.sampled_from(["full", "none", "asc", "windows"])
+
+
+def of_kind(kind: str) -> Incremental | None:
+    match kind:
+        case "full":
+            return None
+        case "windows":
+            return incremental(window=Window(size=Duration.parse("500m")), first="2025-01-01")
+        case _:
+            return incremental(order=kind)
+
+
+@given(RECORDS, KILLS, KINDS)
+def test_kills_lose_no_record(records: list[tuple[int, int]], kills: list[int], kind: str) -> None:
+    ordered = sorted(records, key=lambda r: r[1]) if kind == "asc" else records
+    api, state, seen = Api(ordered), {}, set[int]()
+    for pages in [*kills, None]:
+        written, state, ended = run(api, state, of_kind(kind), pages=pages)
+        seen |= written
+        if ended:
+            break
+    assert seen == {key for key, _ in records}
+    assert state["resume"] == []
+    assert state["last_success_ts"] is not None
+
+
+@given(RECORDS, KILLS, KINDS)
+def test_the_watermark_is_never_past_what_was_not_written(
+    records: list[tuple[int, int]], kills: list[int], kind: str
+) -> None:
+    """Whoever starts at the watermark alone, without `resume`, misses nothing that was there."""
+    of = of_kind(kind)
+    if of is None:
+        return
+    ordered = sorted(records, key=lambda r: r[1]) if kind == "asc" else records
+    api, state, seen = Api(ordered), {}, set[int]()
+    for pages in kills:
+        written, state, _ = run(api, state, of, pages=pages)
+        seen |= written
+        value = state["replication_key_value"]
+        if value is not None:
+            before = {k for k, m in records if START + timedelta(minutes=m) < of.restore(value)}
+            assert before <= seen
+
+
+@given(RECORDS.filter(bool))
+def test_a_second_run_reads_from_the_watermark(records: list[tuple[int, int]]) -> None:
+    _, state, _ = run(Api(records), {}, incremental())
+    newest = max(minute for _, minute in records)
+    assert state["replication_key_value"] == (
+        (START + timedelta(minutes=newest)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+    again = Api([*records, (99, newest + 5)])
+    written, _, _ = run(again, state, incremental())
+    assert written == {key for key, minute in again.records if minute >= newest}
+
+
+def test_the_watermark_keeps_its_distance_from_the_start_of_the_pass() -> None:
+    now = START + timedelta(minutes=10)
+    _, state, _ = run(Api([(1, 10)]), {}, incremental(), now=now)
+    assert state["replication_key_value"] == "2025-01-01T00:09:00Z"
+
+
+def test_an_order_that_is_a_lie_gives_the_watermark_back() -> None:
+    records = [(n, minute) for n, minute in enumerate([10, 20, 30, 40, 5, 6, 50, 60])]
+    api = Api(records)
+    _, state, _ = run(api, {}, incremental(order="asc"), pages=1)
+    assert state["replication_key_value"] == "2025-01-01T00:30:00Z"
+    _, state, _ = run(api, state, incremental(order="asc"), pages=1)
+    assert state["replication_key_value"] is None
+    _, state, ended = run(api, state, incremental(order="asc"))
+    assert ended
+    assert state["replication_key_value"] == "2025-01-01T01:00:00Z"
+
+
+def test_a_forgotten_page_token_begins_the_pass_again() -> None:
+    records = [(n, n) for n in range(10)]
+    _, state, _ = run(Api(records), {}, None, pages=2)
+    api = Api(records, forgets=True)
+    written, state, ended = run(api, state, None)
+    assert ended
+    assert written == set(range(10))
+
+
+def test_the_bookmark_has_only_lists_and_scalars_and_loses_no_key() -> None:
+    _, state, _ = run(Api([(1, 1)]), {}, incremental(), pages=1)
+    _, state, _ = run(Api([(1, 1)]), state, incremental())
+    assert {name for name, value in state.items() if isinstance(value, list)} == set(LISTS)
+    assert set(state) == set(LISTS) | set(SCALARS)
+
+
+def test_windows_without_a_beginning_say_what_to_set() -> None:
+    windows = incremental(window=Window(size=Duration.parse("1d")))
+    with pytest.raises(ConfigError, match="start_date"):
+        run(Api([]), {}, windows)
+
+
+def test_a_foreign_state_is_one_line() -> None:
+    with pytest.raises(StateError, match="orders: resume is not a list"):
+        Bookmark({"resume": {}}, "orders")
+    with pytest.raises(StateError, match="resume cannot be read"):
+        assert Bookmark({"resume": [5]}, "orders").walk
+    with pytest.raises(StateError, match="is not an instant"):
+        Bookmark({"replication_key": "at", "replication_key_value": "soon"}, "orders").watermark(
+            incremental()
+        )
