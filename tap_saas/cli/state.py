@@ -66,10 +66,13 @@ def show(file: Path) -> None:
     from rich.table import Table
 
     known = parse_object(read_text(str(file), StateError, "state"), str(file), StateError, "state")
-    table = Table("stream", "partition", "watermark", "last_success_ts", "last_cursor", "in flight")
+    table = Table(box=None)
+    for name in ("stream", "partition", "watermark", "last_success_ts", "last_cursor", "in flight"):
+        table.add_column(name, no_wrap=True)
     for row in rows(known):
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)
 
 
 def rows(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:

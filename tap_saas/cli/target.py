@@ -20,6 +20,7 @@ def target() -> None:
     """Prepare and check the tables in PostgreSQL: timestamptz, keys, the newest-wins guard.
 
     \b
+    saasctl target settings --schema acme > target.json
     saasctl target prepare acme.yaml --schema acme
     tap-saas --config tap.json --test=schema | saasctl target prepare -
     """
@@ -86,6 +87,20 @@ def check(
     if not problems:
         click.echo("all tables are ready", err=True)
     return TargetError.exit_code if problems else 0
+
+
+@target.command()
+@click.option("--schema", default="public", show_default=True, help="The schema of the tables.")
+def settings(schema: str) -> None:
+    """Print the settings that we ship for target-postgres, without the database's URL.
+
+    target-postgres takes the URL from the variable TARGET_POSTGRES_SQLALCHEMY_URL where its
+    `--config ENV` follows, written as postgresql+psycopg://...
+    """
+    from target_config.settings import shipped
+
+    text = msgspec.json.encode({**shipped(), "default_target_schema": schema})
+    click.echo(msgspec.json.format(text, indent=2).decode())
 
 
 def _url(given: str | None) -> str:

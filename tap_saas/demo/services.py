@@ -28,10 +28,12 @@ class Services(msgspec.Struct, frozen=True):
 
     def environment(self) -> dict[str, str]:
         """The variables that the tap, the target and Meltano need to find them."""
+        from target_config.database import target_url
+
         return {
             "SANDBOX_URL": self.url,
             "SANDBOX_CLIENT_SECRET": CLIENT_SECRET,
-            "TARGET_POSTGRES_SQLALCHEMY_URL": self.database_url,
+            "TARGET_POSTGRES_SQLALCHEMY_URL": target_url(self.database_url),
             "MELTANO_DATABASE_URI": f"sqlite:///{self.folder}/meltano.db",
             "TAP_SAAS_HOME": f"{self.folder}/home",
         }
