@@ -8,13 +8,15 @@ from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTES = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(1_440)]
+_SECONDS = [f"{second:02d}" for second in range(60)]
+_MILLIS = [f"{ms:03d}" for ms in range(1_000)]
 
 
 def iso_ms(ms: int) -> str:
     """RFC 3339 with exactly three fraction digits and Z, as records write instants."""
     minutes, rest = divmod(ms, 60_000)
     day, minute = divmod(minutes, 1_440)
-    return f"{_day(day)}T{_MINUTES[minute]}:{rest // 1000:02d}.{rest % 1000:03d}Z"
+    return f"{_day(day)}T{_MINUTES[minute]}:{_SECONDS[rest // 1000]}.{_MILLIS[rest % 1000]}Z"
 
 
 def iso_us(ms: int) -> str:

@@ -30,11 +30,10 @@ EVENT_TYPES = ["order.created", "order.updated", "customer.updated", "invoice.pa
 
 
 def mix(number: int) -> int:
-    """64 well mixed bits (the finalizer of SplitMix64, Steele, Lea and Flood 2014)."""
-    number = (number + 0x9E3779B97F4A7C15) & _MASK
-    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
-    return number ^ (number >> 31)
+    """64 mixed bits: multiply by odd constants, fold the high half onto the low one."""
+    number = number * 0x9E3779B97F4A7C15 & _MASK
+    number = (number ^ number >> 32) * 0xBF58476D1CE4E5B9 & _MASK
+    return number ^ number >> 29
 
 
 class Draft(NamedTuple):
