@@ -21,7 +21,7 @@ SCHEMA: dict[str, Any] = {
         "connector": {
             "type": "string",
             "title": "Connector",
-            "description": "A connector file (with a / or ending in .yaml), or a bundled one's name.",
+            "description": "A connector file (with a / or ending in .yaml), or a bundled name.",
         },
         "settings": {
             "type": "object",

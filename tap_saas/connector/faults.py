@@ -82,7 +82,7 @@ def _told(error: ValidationError) -> Iterator[Fault]:
     if error.validator == "additionalProperties":
         known = schema["properties"]
         left = known.keys() - instance.keys()
-        for key in instance.keys() - known.keys():
+        for key in [key for key in instance if key not in known]:
             yield Fault(
                 place=(*place, key),
                 what=f'unknown key "{key}"',

@@ -43,7 +43,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ca_file: str | None = None
     cert: list[str] | None = None
     hosts: list[str] = []
-    max_body: ByteSize = ByteSize(256 * 1024 * 1024)
+    max_body: ByteSize = ByteSize(256_000_000)
 
     def trusts(self, url: str, base_url: str) -> bool:
         """Whether credentials may go to `url`: the origin of `base_url`, or one of `hosts`.

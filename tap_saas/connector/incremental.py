@@ -100,7 +100,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.align == "day" and zone is not None:
             local = begin.astimezone(zone)
             midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
-            return (midnight + self.size).astimezone(begin.tzinfo)
+            end = (midnight + self.size).astimezone(begin.tzinfo)
+            # Zones have left out whole days (Samoa, 30 December 2011).
+            return end if end > begin else begin + self.size
         epoch = datetime(1970, 1, 1, tzinfo=begin.tzinfo)
         return begin - (begin - epoch) % GRAINS[self.align] + self.size
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Story:
         log = self._project / ".tap-saas" / "demo.log"
         log.parent.mkdir(exist_ok=True, mode=0o700)
         begun = shown = time.monotonic()
+        last: deque[str] = deque(maxlen=8)
         with log.open("a") as kept:
             child = subprocess.Popen(  # noqa: S603 - Meltano with fixed arguments, no shell
                 [self._meltano, *arguments],
@@ -71,6 +73,8 @@ class Story:
             assert child.stdout is not None
             for line in child.stdout:
                 kept.write(line)
+                if "METRIC" not in line:
+                    last.append(line.rstrip())
                 if (
                     " WARNING " in line
                     or " ERROR " in line
@@ -82,6 +86,8 @@ class Story:
                     shown = time.monotonic()
                     self._tell(f"  {shown - begun:.0f} s ...")
         if child.wait():
+            for line in last:
+                self._tell(f"  {line}")
             raise TargetError(f"{what}: Meltano ended with {child.returncode}", do=f"read {log}")
         return time.monotonic() - begun
 

@@ -1,0 +1,130 @@
+"""The documentation holds: its connectors load, its commands run, its settings are ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from ruamel.yaml import YAML
+
+from tap_saas import config, errors
+from tap_saas.connector.check import check
+from tap_saas.sandbox import process
+from target_config.database import libpq_url, target_url
+from target_config.settings import meltano_config
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    return [body for word, body in _BLOCK.findall(text) if word == kind]
+
+
+def connectors() -> Iterator[str]:
+    for page in PAGES:
+        yield from (body for body in blocks(page.read_text(), "yaml") if "streams:" in body)
+
+
+@pytest.mark.parametrize("text", list(connectors()))
+def test_every_connector_in_the_docs_is_without_mistakes(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "connector.yaml"
+    file.write_text(text)
+    assert [str(mistake) for mistake in check(file)] == []
+
+
+def test_the_first_screen_has_a_connector_of_twelve_lines_and_two_commands() -> None:
+    first = "\n".join(README.splitlines()[:40])
+    assert len(blocks(README, "yaml")[0].splitlines()) <= 12
+    assert "$ make demo\n$ make test" in first
+    assert len(README.splitlines()) < 150
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[process.Running]:
+    running = process.start(customers=10, orders=10, events=250)
+    yield running
+    process.stop(running.pid)
+
+
+def test_the_commands_of_the_readme_run(
+    sandbox: process.Running, database: str, tmp_path: Path
+) -> None:
+    """The README's own connector, pointed at the sandbox, by the README's own commands."""
+    connector = blocks(README, "yaml")[0].replace("https://api.acme.example", sandbox.url)
+    (tmp_path / "acme.yaml").write_text(connector)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ACME_KEY": "sandbox-key",
+        "TARGET_POSTGRES_SQLALCHEMY_URL": target_url(database),
+    }
+    commands = blocks(README, "sh")
+    assert len(commands) == 3
+    for _ in range(2):
+        for command in commands:
+            done = subprocess.run(
+                ["bash", "-e", "-c", command],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+    with psycopg.connect(libpq_url(database)) as connection:
+        rows = connection.execute("SELECT count(*), count(DISTINCT id) FROM acme.events").fetchone()
+        runs = connection.execute("SELECT requests FROM acme._runs ORDER BY started_at").fetchall()
+    assert rows == (250, 250)
+    assert [run[0] for run in runs] == [3, 1]
+
+
+def test_meltano_yml_agrees_with_the_settings_that_we_ship() -> None:
+    project = YAML(typ="safe").load((ROOT / "meltano.yml").read_text())
+    target = project["plugins"]["loaders"][0]
+    assert target["config"] == meltano_config()
+    assert {s["name"] for s in target["settings"]} >= target["config"].keys()
+    tap = project["plugins"]["extractors"][0]
+    assert {s["name"] for s in tap["settings"]} == config.SCHEMA["properties"].keys()
+    assert tap["use_cached_catalog"] is False
+    assert "version" not in project
+
+
+def test_every_exit_code_is_documented() -> None:
+    table = (ROOT / "docs" / "running.md").read_text()
+    classes = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.TapSaasError)
+    ]
+    for code in {value.exit_code for value in classes}:
+        assert f"\n| {code} |" in table
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """Real Meltano, twice; both sides are the same, and the README tells no other story."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from tap_saas.cli import main; main()", "demo", "run"],
+        cwd=ROOT, env={**os.environ, "TAP_SAAS_HOME": str(tmp_path / "home"), "COLUMNS": "120"},
+        capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _figures(done.stdout) == _figures(blocks(README, "text")[0])
+    assert "API and PostgreSQL are the same" in done.stdout
+
+
+def _figures(text: str) -> list[list[str]]:
+    """The words of each line that a machine's speed does not change."""
+    lines = [
+        re.sub(r"\d+\.\d s", "", re.sub(r"[^\w ,.:]", " ", line)) for line in text.splitlines()
+    ]
+    return [
+        line.split()
+        for line in lines
+        if re.match(r"\s*(run \d: *,|meanwhile|customers|orders|order_lines|events|API)", line)
+    ]
