@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from threading import Thread
 
 import jsonschema
+import pytest
 
 from tap_saas.redact import Redactor
 from tap_saas.report import RUN_KEY, RUN_SCHEMA, Report
@@ -92,19 +94,29 @@ def test_no_secret_reaches_a_row() -> None:
     assert "s3cr3t" not in json.dumps(counts.rows())
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns after each step."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-7)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
 def test_no_count_is_lost_between_threads() -> None:
     counts = report()
 
     def work() -> None:
-        for _ in range(2_000):
+        for _ in range(3_000):
             counts.requested("orders", retry=True)
             counts.waited("orders", "target", 1.0)
 
-    threads = [Thread(target=work) for _ in range(4)]
+    threads = [Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     (row,) = counts.rows()
-    assert (row["requests"], row["retries"], row["waited_target_s"]) == (8_000, 8_000, 8_000.0)
-    assert counts.requests == 8_000
+    assert (row["requests"], row["retries"], row["waited_target_s"]) == (24_000, 24_000, 24_000.0)
+    assert counts.requests == 24_000

@@ -71,8 +71,8 @@ def show(file: Path) -> None:
         table.add_column(name, no_wrap=True)
     for row in rows(known):
         table.add_row(*row)
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    terminal = Console().is_terminal
+    Console(width=None if terminal else 200).print(table)
 
 
 def rows(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:

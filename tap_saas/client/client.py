@@ -37,7 +37,7 @@ from tap_saas.connector.responses import (
     status_text,
 )
 from tap_saas.connector.retry import retry_after
-from tap_saas.errors import ApiError, CredentialError, TapSaasError
+from tap_saas.errors import ApiError, ConfigError, CredentialError, TapSaasError
 from tap_saas.redact import Redactor
 from tap_saas.report import Report
 
@@ -186,11 +186,14 @@ class Client:
         stored: Token | None,
     ) -> Token:
         """A new token; the caller holds the lock of its chain."""
+        if oauth.grant == "refresh_token" and not self._tokens.is_durable:
+            raise ConfigError("a rotated refresh token would be lost", do="give a `home`")
         spent = None if stored is None else stored.refresh_token
         request = oauth.token_request(values, spent)
         refuse_readable(canonical(request.url), "token_url")
         self._redactor.learn(*(text.split(" ")[-1] for name, text in request.headers[1:]))
         job = self._job(options, request, where, self._login(options, where, OwnLogin), ": token")
+        job.is_leased = False
 
         def read(response: Response) -> Token:
             return oauth.read_token(response, self._clock(), spent)

@@ -160,7 +160,6 @@ class Limiter:
             StoppedError: `stop` was set.
             StoreLostError: Nothing is known of the budgets any more.
         """
-        self._keeper.check()
         slot = Slot(f"{self._holder}.{next(self._numbers)}", buckets, {})
         grant = self._store.try_(slot.ticket, buckets)
         if not grant.go:
@@ -206,7 +205,6 @@ class Limiter:
                     on_wait(Wait(grant.wait_s, grant.cause, grant.budget))
                 slept = nap.sleep(min(grant.wait_s, LONGEST_NAP_S))
                 slot.waited[grant.cause] = slot.waited.get(grant.cause, 0.0) + slept
-                self._keeper.check()
                 grant = self._store.try_(slot.ticket, slot.buckets, grant.since)
         except BaseException:
             with suppress(StoreLostError):
@@ -246,12 +244,6 @@ class _Keeper:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lost: StoreLostError | None = None
-
-    def check(self) -> None:
-        """Raises StoreLostError if the leases could not be renewed."""
-        if self._lost is not None:
-            raise StoreLostError(str(self._lost))
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
@@ -296,8 +288,8 @@ class _Keeper:
                 renewed = time.monotonic()
                 try:
                     self._renew()
-                except StoreLostError as error:
-                    self._lost = error
+                except StoreLostError:
+                    # The store tells everybody who asks from now on.
                     self.wake()
                     return
 

@@ -221,7 +221,8 @@ class _Guard:
 
     def token(self, token: PageToken | None, fail: Callable[[str], ApiError]) -> None:
         """Raises ApiError for a page token that this walk has asked with before."""
-        digest = _digest(json.dumps(token, sort_keys=True).encode())
+        text = json.dumps(token, sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         if digest in self._tokens:
             raise fail(f"the page token {_text(token)[:80]!r} comes again: the list never ends")
         self._tokens.add(digest)
@@ -231,14 +232,10 @@ class _Guard:
 
     def page(self, page: Page, fail: Callable[[str], ApiError]) -> None:
         """Raises ApiError for a page that is, byte by byte, the one before."""
-        digest = _digest(page.response.body)
-        if page.received and digest == self._body:
+        # The caller works on the page before, so that its body is in memory anyway.
+        if page.received and page.response.body == self._body:
             raise fail("the page is the same as the one before: the list never ends")
-        self._body = digest
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=8).digest()
+        self._body = page.response.body
 
 
 class _Ahead:

@@ -152,7 +152,7 @@ class Patience:
             self._limiter.pause(again.buckets, state.upcoming_sleep)
         if again.asked is not None and again.asked > self._retry.total:
             raise BudgetSpentError("of the API", again.asked.total_seconds())
-        used_up = not again.is_wait and self._failures >= self._retry.attempts
+        used_up = self._failures >= self._retry.attempts
         late = self._elapsed_s() + state.upcoming_sleep > self._retry.total.total_seconds()
         return used_up or late
 

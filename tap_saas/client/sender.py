@@ -16,6 +16,7 @@ from tap_saas.client.limiter import Buckets, Limiter
 from tap_saas.client.login import Login, Options
 from tap_saas.client.patience import AgainError, Patience, Say
 from tap_saas.client.session import Transport, canonical
+from tap_saas.client.stores.bucket import Claim
 from tap_saas.connector.auth import Token
 from tap_saas.connector.exchange import Request, Response
 from tap_saas.connector.responses import status_text
@@ -51,7 +52,10 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A request, how it is sent and who asks; `buckets` are those of its last try."""
+    """A request, how it is sent and who asks; `buckets` are those of its last try.
+
+    A request for a token takes no lease of `concurrent`: whoever has one may wait for the token.
+    """
 
     options: Options
     request: Request
@@ -59,6 +63,7 @@ class Job(msgspec.Struct, kw_only=True):
     login: Login
     patience: Patience
     proxy: str | None
+    is_leased: bool = True
     buckets: Buckets = ()
 
 
@@ -111,7 +116,8 @@ class Sender:
         """One request within its budgets; a token that died waiting for them is renewed."""
         path = _below(request.url, job.login.base_url(token))
         values = job.login.values(token)
-        job.buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
+        buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
+        job.buckets = buckets if job.is_leased else tuple(map(_without_lease, buckets))
         with self._limiter.slot(
             job.buckets, stop=self._stop, deadline=self._deadline, on_wait=job.patience.waiting
         ) as slot:
@@ -154,6 +160,10 @@ class Sender:
         }
         told = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
         self._say(logging.DEBUG, f"{request.method} {request.url.partition('?')[0]} {told}")
+
+
+def _without_lease(claim: Claim) -> Claim:
+    return msgspec.structs.replace(claim, concurrent=None)
 
 
 def _below(url: str, base_url: str) -> str:

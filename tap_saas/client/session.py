@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar
 
 from tap_saas import __version__
 from tap_saas.client.limiter import StoppedError
@@ -96,29 +94,10 @@ class Transport:
         tries: int,
     ) -> Response:
         prepared = _prepared(session, request)
-        settings = session.merge_environment_settings(
-            prepared.url or "",
-            {"http": proxy, "https": proxy} if proxy else {},
-            True,
-            http.ca_file or True,
-            _cert(http),
-        )
-        began = time.monotonic()
-        total_s = http.timeout.total.total_seconds()
-        read_s = min(http.timeout.read.total_seconds(), total_s)
-        timeout = (http.timeout.connect.total_seconds(), read_s)
-        # The adapter, not the session: a session reads the whole body of a redirect.
-        adapter = session.get_adapter(prepared.url or "")
-        with adapter.send(
-            prepared,
-            stream=True,
-            timeout=timeout,
-            verify=settings["verify"] or True,
-            cert=settings["cert"],
-            proxies=settings["proxies"],
-        ) as answer:
+        deadline = time.monotonic() + http.timeout.total.total_seconds()
+        with _sent(session, prepared, http, proxy) as answer:
             received_at = self._clock()
-            body = self._body(answer, http.max_body, began + total_s, http)
+            body = self._body(answer, http, deadline)
         headers = Headers(answer.headers)
         return Response(
             status=answer.status_code,
@@ -130,17 +109,15 @@ class Transport:
             tries=tries,
         )
 
-    def _body(
-        self, answer: requests.Response, max_body: int, deadline: float, http: HttpOptions
-    ) -> bytes:
+    def _body(self, answer: requests.Response, http: HttpOptions, deadline: float) -> bytes:
         """The body as it comes: checked at each piece, so that neither size nor time runs away."""
         pieces: list[bytes] = []
         size = 0
         while piece := answer.raw.read1(CHUNK, decode_content=True):
             size += len(piece)
-            if size > max_body:
+            if size > http.max_body:
                 raise ApiError(
-                    f"the body is larger than http.max_body ({max_body:,} bytes)",
+                    f"the body is larger than http.max_body ({http.max_body:,} bytes)",
                     do="ask for smaller pages, or raise http.max_body",
                     status=answer.status_code,
                     request_id=request_id(answer.headers),
@@ -152,6 +129,29 @@ class Transport:
                 raise RetryableError(f"no whole answer within {total} (http.timeout.total)")
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _sent(
+    session: requests.Session,
+    prepared: requests.PreparedRequest,
+    http: HttpOptions,
+    proxy: str | None,
+) -> requests.Response:
+    """The answer as far as its headers; proxies and certificates also from the environment."""
+    url = prepared.url or ""
+    proxies = {"http": proxy, "https": proxy} if proxy else {}
+    cert = _cert(http)
+    settings = session.merge_environment_settings(url, proxies, True, http.ca_file or True, cert)
+    read = min(http.timeout.read, http.timeout.total)
+    # The adapter, not the session: that keeps cookies, and reads the whole body of a redirect.
+    return session.get_adapter(url).send(
+        prepared,
+        stream=True,
+        timeout=(http.timeout.connect.total_seconds(), read.total_seconds()),
+        verify=settings["verify"] or True,
+        cert=settings["cert"],
+        proxies=settings["proxies"],
+    )
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -184,7 +184,6 @@ def _new_session() -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _as_it_is
-    session.cookies = RequestsCookieJar(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = f"tap-saas/{__version__}"
     session.headers["Accept"] = "application/json, */*;q=0.5"
     return session

@@ -43,6 +43,11 @@ class TokenStore:
         self._mutex = threading.Lock()
         self._known: dict[str, Token] = {}
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether tokens are kept for other runs."""
+        return self._folder is not None
+
     def load(self, name: str) -> Token | None:
         """The newest token that this process knows, read from the file the first time."""
         token = self._known.get(name)

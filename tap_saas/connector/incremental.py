@@ -101,10 +101,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             local = begin.astimezone(zone)
             midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
             end = (midnight + self.size).astimezone(begin.tzinfo)
-            # Zones have left out whole days (Samoa, 30 December 2011).
-            return end if end > begin else begin + self.size
-        epoch = datetime(1970, 1, 1, tzinfo=begin.tzinfo)
-        return begin - (begin - epoch) % GRAINS[self.align] + self.size
+        else:
+            epoch = datetime(1970, 1, 1, tzinfo=begin.tzinfo)
+            end = begin - (begin - epoch) % GRAINS[self.align] + self.size
+        # Zones have left out whole days (Samoa, 30 December 2011).
+        return end if end > begin else begin + self.size
 
 
 class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -293,7 +293,7 @@ class Seek(Paginator, frozen=True, kw_only=True, tag="seek"):
     """`{type: seek, field: id, send: param:after}`: the next page is after the last record's value.
 
     field: the field by which the list is sorted; unique, or [field, unique], and then records of
-      the same value may be read twice
+      one value are read again where a page ends among them
     send: where the value of the last record is sent
     format: how it is sent, where it is an instant; as the record has it unless said
     order: asc or desc, how the list is sorted
@@ -311,8 +311,8 @@ class Seek(Paginator, frozen=True, kw_only=True, tag="seek"):
     def __post_init__(self) -> None:
         if len(self.field.paths) > 2:
             raise ValueError("`field` is one field, or [field, unique]")
-        if self._has_ties and self.expected is None:
-            raise ValueError("this list needs `size`, by which a full page is known; say how large")
+        if self._has_ties and self.expected is None and self.offset is None:
+            raise ValueError("this list needs `offset`, or `size`, by which a full page is known")
 
     @property
     def _has_ties(self) -> bool:
@@ -340,10 +340,8 @@ class Seek(Paginator, frozen=True, kw_only=True, tag="seek"):
         return None if mark is None else mark.token
 
     def _ties(self) -> ties.Ties:
-        unique = self.field.paths[-1]
         return ties.Ties(
             sent=self._sent,
-            unique=lambda record: ties.value(record, unique),
             inclusive=self.inclusive,
             size=self.expected or 1,
             can_skip=self.offset is not None,

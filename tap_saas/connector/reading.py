@@ -76,6 +76,7 @@ class Reading:
                 off=off,
                 used=frozenset(names_in(self._file)),
                 values=self.values.values,
+                samples=self.values.samples,
                 findings=self.findings,
             )
         )

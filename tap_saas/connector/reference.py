@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import msgspec.inspect as mi
 
 from tap_saas.connector.incremental import Distance
@@ -34,16 +35,17 @@ _OWN_SCHEMAS: Mapping[type, Schema] = {
 
 
 def schema() -> Schema:
-    """The JSON Schema of a connector file, for editors."""
+    """The JSON Schema of a connector file, for editors.
+
+    It asks for no key but `streams`, as the others may stand in `defaults`: `check` tells what is
+    missing. A placeholder may stand for any value, and null for what is taken away.
+    """
     maker = _Maker(for_editors=True)
-    document = maker.of(mi.type_info(Connector))
-    stream = maker.of(mi.type_info(Stream))
+    maker.of(mi.type_info(Connector))
     parts = maker.definitions
-    parts["Stream"] = {**parts["Stream"], "required": []}
-    root = parts.pop("Connector")
-    assert document["$ref"] == "#/$defs/Connector"
+    root = parts.pop(Connector.__name__)
     keys = {**root["properties"]}
-    keys["streams"] = {**keys["streams"], "additionalProperties": stream}
+    stream = {"$ref": f"#/$defs/{Stream.__name__}"}
     keys["defaults"] = {**stream, "description": keys["defaults"]["description"]}
     return {
         "$schema": DIALECT,
@@ -69,11 +71,15 @@ def strict_schema(model: type) -> tuple[Schema, dict[str, type]]:
 
 @functools.cache
 def described(kind: type) -> tuple[str, dict[str, str]]:
-    """A class's docstring: its first paragraph, and its `key: text` lines by key."""
-    text = inspect.cleandoc(kind.__doc__ or "")
-    first, _, rest = text.partition("\n\n")
-    found = _KEY_LINE.finditer(rest)
-    return " ".join(first.split()), {match[1]: " ".join(match[2].split()) for match in found}
+    """A class's docstring: its first paragraph, and its and its bases' `key: text` lines by key."""
+    keys: dict[str, str] = {}
+    first = ""
+    for base in [base for base in reversed(kind.__mro__) if base not in (object, msgspec.Struct)]:
+        text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
+        first, _, rest = text.partition("\n\n")
+        found = _KEY_LINE.finditer(rest)
+        keys |= {match[1]: " ".join(match[2].split()) for match in found}
+    return " ".join(first.split()), keys
 
 
 class _Maker:
@@ -83,6 +89,7 @@ class _Maker:
         self.definitions: dict[str, Schema] = {}
         self.notations: dict[str, type] = {}
         self._for_editors = for_editors
+        self._classes: dict[str, type] = {}
 
     def of(self, info: mi.Type) -> Schema:
         match info:
@@ -97,7 +104,7 @@ class _Maker:
             case mi.ListType() | mi.VarTupleType():
                 return self._or_placeholder({"type": "array", "items": self.of(info.item_type)})
             case mi.DictType():
-                members = self.of(info.value_type)
+                members = self._or_null(self.of(info.value_type))
                 return {"type": "object", "additionalProperties": members}
             case mi.LiteralType():
                 return self._or_placeholder({"enum": list(info.values)})
@@ -126,6 +133,12 @@ class _Maker:
         """In an editor a setting may stand for any value."""
         return {"anyOf": [schema, _PLACEHOLDER]} if self._for_editors else schema
 
+    def _or_null(self, schema: Schema) -> Schema:
+        """In an editor null may take any key of a map away."""
+        if not self._for_editors or not schema or {"type": "null"} in schema.get("anyOf", []):
+            return schema
+        return {"anyOf": [schema, {"type": "null"}]}
+
     def _notation(self, kind: type) -> Schema:
         if self._for_editors:
             schema = SCHEMAS.get(kind) or _OWN_SCHEMAS.get(kind, {})
@@ -135,6 +148,8 @@ class _Maker:
 
     def _reference(self, info: mi.StructType) -> Schema:
         name = info.cls.__name__
+        if self._classes.setdefault(name, info.cls) is not info.cls:
+            raise TypeError(f"two classes of the language are called {name}")
         if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = self._struct(info)
@@ -143,14 +158,16 @@ class _Maker:
     def _struct(self, info: mi.StructType) -> Schema:
         about, keys = described(info.cls)
         fields = [field for field in info.fields if not _is_filled_by_load(field)]
-        members = {field.encode_name: self.of(field.type) for field in fields}
+        members = {field.encode_name: self._or_null(self.of(field.type)) for field in fields}
         for name, said in keys.items():
             if name in members and self._for_editors:
                 members[name] = {"description": said, **_without_description(members[name])}
-        required = [field.encode_name for field in fields if field.required]
+        required = [
+            field.encode_name for field in fields if field.required and not self._for_editors
+        ]
         if info.tag_field is not None:
             members = {info.tag_field: {"const": info.tag}, **members}
-            required.insert(0, info.tag_field)
+            required = [info.tag_field, *required] if not self._for_editors else []
         titles = {"title": info.cls.__name__, "description": about} if self._for_editors else {}
         return {
             **titles,
@@ -192,18 +209,24 @@ class _Maker:
             return {"anyOf": [schema, {"type": "null"}]}
         return {"if": {"not": {"type": "null"}}, "then": schema}
 
-    def _tagged(self, structs: Iterable[mi.StructType]) -> Schema:
-        members = {str(member.tag): (member, self._reference(member)) for member in structs}
-        field = next(iter(members.values()))[0].tag_field
-        assert field is not None
+    def _tagged(self, structs: Sequence[mi.StructType]) -> Schema:
+        members = {str(member.tag): self._reference(member) for member in structs}
+        field = next(iter(structs)).tag_field
+        cases: list[Schema] = [
+            {"if": {"properties": {field: {"const": tag}}, "required": [field]}, "then": schema}
+            for tag, schema in members.items()
+        ]
+        required = [field]
+        if self._for_editors:
+            keys = {one.encode_name for member in structs for one in member.fields}
+            known = {"propertyNames": {"enum": sorted(keys)}}
+            cases.append({"if": {"required": [field]}, "else": known})
+            required = []
         return {
             "type": "object",
-            "required": [field],
+            "required": required,
             "properties": {field: {"enum": list(members)}},
-            "allOf": [
-                {"if": {"properties": {field: {"const": tag}}, "required": [field]}, "then": schema}
-                for tag, (_, schema) in members.items()
-            ],
+            "allOf": cases,
         }
 
     def _cases(self, cases: Mapping[str, Schema]) -> Schema:

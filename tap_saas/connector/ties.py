@@ -19,12 +19,10 @@ LARGEST = 16  # times the usual page
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """How a page is asked for: after (or from) which value, and how to get past many of one value.
 
-    `last` is the unique value of the record that was read last, by which a page that brings
-    nothing new is known; the page is `grow` times as large as usual, `skip` records are left out.
+    The page is `grow` times as large as usual; `skip` records are left out.
     """
 
     value: str | int | float | None = None
-    last: str | int | float | None = None
     grow: int = 1
     skip: int = 0
 
@@ -41,7 +39,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     @property
     def token(self) -> PageToken:
         """The mark as a page token."""
-        return [self.value, self.last, self.grow, self.skip]
+        return [self.value, self.grow, self.skip]
 
 
 def value(record: Any, path: Path) -> Any:
@@ -62,13 +60,9 @@ def value(record: Any, path: Path) -> Any:
 
 
 class Ties(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules of one list: what is sent for a record, how large a page is, and what helps.
-
-    `sent` gives what is sent of a record, `unique` what no other record has.
-    """
+    """The rules of one list: what is sent of a record, how large a full page is, what helps."""
 
     sent: Callable[[Any], Any]
-    unique: Callable[[Any], Any]
     inclusive: bool
     size: int
     can_skip: bool
@@ -80,22 +74,17 @@ class Ties(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ApiError: all have one value, and nothing gets past it.
         """
-        last = self.unique(records[-1])
-        next_value = self.sent(records[-1]) if self.inclusive else self._before(records)
-        if next_value is not None and next_value != mark.value:
-            return Mark(next_value, last)
-        # From here on all records of the page have one value, so that no other can be sent.
-        if mark.skip:
-            return Mark(mark.value, last, 1, mark.skip + len(records))
-        if len(records) < self.size * mark.grow:
-            if mark.grow > 1:
-                raise self._stuck(records)
-            return None if last == mark.last else Mark(mark.value, last)
+        following = self.sent(records[-1]) if self.inclusive else self._before(records)
+        if following is not None and following != mark.value:
+            return Mark(following)
+        # All records of the page have one value: there is no other to send.
         if self.can_skip:
-            return Mark(mark.value, last, 1, len(records))
-        if self.can_grow and mark.grow < LARGEST:
-            return Mark(mark.value, last, mark.grow * 2)
-        raise self._stuck(records)
+            return Mark(mark.value, 1, mark.skip + len(records))
+        if len(records) < self.size:
+            return None
+        if len(records) < self.size * mark.grow or not self.can_grow or mark.grow >= LARGEST:
+            raise self._stuck(records)
+        return Mark(mark.value, mark.grow * 2)
 
     def _before(self, records: Sequence[Any]) -> Any:
         """The value before that of the last records: after it they come again, all of them."""

@@ -37,7 +37,7 @@ def rotating(spent: list[str | None]) -> Callable[[Token | None], Token]:
     """A token endpoint that notes which refresh token was spent and gives the next one."""
 
     def fetch(stored: Token | None) -> Token:
-        spent.append(stored and stored.refresh_token)
+        spent.append(None if stored is None else stored.refresh_token)
         time.sleep(0.01)
         return token(len(spent))
 
@@ -77,8 +77,9 @@ def test_whoever_comes_late_gets_the_token_of_the_first(tmp_path: Path) -> None:
 
 def test_a_token_is_on_disk_before_anybody_uses_it(tmp_path: Path) -> None:
     first = store(tmp_path)
-    for number in (1, 2, 3):
-        used = first.renew("acme", first.load("acme"), lambda _, number=number: token(number))
+    fetch = rotating([])
+    for _ in range(3):
+        used = first.renew("acme", first.load("acme"), fetch)
         assert store(tmp_path).load("acme") == used
 
 

@@ -17,6 +17,7 @@ from msgspec import UNSET
 from tap_saas.connector.exchange import Request
 from tap_saas.connector.faults import decode
 from tap_saas.connector.incremental import Distance, Incremental, merge, prefix
+from tap_saas.connector.units import parse_duration
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC)
 REQUEST = Request(url="https://api.example/orders")
@@ -52,9 +53,7 @@ def test_windows_cover_the_range_once_in_order(
         assert isinstance(end, datetime)
         assert start == ends[-1]
         assert start < end
-        assert end - start <= msgspec.convert(size, Distance, dec_hook=decode).value + timedelta(
-            hours=2
-        )
+        assert end - start <= parse_duration(size) + timedelta(hours=2)
         ends.append(end)
     assert ends[-1] == since + length
 

@@ -82,7 +82,7 @@ def run(
     pages: int | None = None,
     **more: Any,
 ) -> tuple[set[int], dict[str, Any], bool]:
-    """What a run writes until it is killed after some pages, the last state, and whether it ended."""
+    """What a run writes until it is killed, the last state, and whether it ended."""
     bookmark = Bookmark(state, "orders")
     now = more.get("now", NOW)
     work = Pass(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -245,8 +246,9 @@ def test_a_second_writer_waits_and_meets_the_rows_of_the_first(
             sql.execute("INSERT INTO t VALUES (1, %s, 'first')", (first,))
             thread.start()
             waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            deadline = time.monotonic() + 10
             while sql.execute(waiting).fetchone() != (1,):
-                assert thread.is_alive()
+                assert time.monotonic() < deadline, "the second writer does not wait for the lock"
         thread.join(timeout=10)
     assert not thread.is_alive()
     assert kept(sql) == {1: (9, "first" if newer_first else "second", False)}

@@ -30,7 +30,7 @@ class Store(ABC):
         """Let `change` work on these buckets, advanced to now, while nobody else can; keep them.
 
         Raises:
-            StoreLostError: They cannot be read or kept.
+            StoreLostError: They cannot be read or kept, now or at an earlier call.
         """
 
     @abstractmethod

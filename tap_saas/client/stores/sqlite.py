@@ -70,23 +70,26 @@ class SqliteStore(Store):
         self._lock = threading.Lock()
         self._uses = 0
         self._lost: str | None = None
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._db = sqlite3.connect(
-                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = PERSIST")
-            self._db.execute("PRAGMA synchronous = OFF")
-        except (OSError, sqlite3.Error) as error:
-            raise self._lose(error) from error
-        self._begin()
+        with contextlib.ExitStack() as opened:
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                opened.callback(os.close, self._file)
+                self._db = sqlite3.connect(
+                    self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+                )
+                opened.callback(self._db.close)
+                self._db.execute("PRAGMA journal_mode = PERSIST")
+                self._db.execute("PRAGMA synchronous = OFF")
+            except (OSError, sqlite3.Error) as error:
+                raise self._lose(error) from error
+            self._begin()
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._db.close()
-            os.close(self._file)
+            self._opened.close()
 
     def _change(self, names: Sequence[str], change: Callable[[list[Bucket]], T]) -> T:
         def work(db: sqlite3.Connection) -> T:

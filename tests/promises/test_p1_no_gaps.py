@@ -1,0 +1,171 @@
+"""P1: kill the tap or the target at any byte, any number of times: nothing is missing in the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Death, Pipeline, Sandbox, connector, sandbox
+
+from tap_saas.sandbox.table import SLOT_BITS
+
+STREAMS = ("customers", "orders", "order_lines", "events")
+CONNECTOR = connector(
+    """\
+  customers:
+    path: /customers
+    pagination: {size: {value: 7}}
+    incremental: {key: updated_at, start: {send: param:updated_after}, order: asc}
+  orders:
+    path: /orders
+    incremental: {key: updated_at, start: {send: param:updated_after}}
+  order_lines:
+    path: /orders/{order_id}/lines
+    primary_key: [order_id, line_no]
+    version: updated_at
+    parents: [{stream: orders, values: {order_id: $.id}}]
+  events:
+    path: /events
+    pagination: {size: {value: 50}}
+    incremental: {key: updated_at, start: {send: param:updated_after}, lag: 0s}
+"""
+)
+KILLS = 10
+KILLED = 128 + 9
+Written = frozenset[tuple[str, str, str]]
+"""(stream, key, version) of records that have left the tap."""
+
+
+class Honesty:
+    """Checks that no STATE line speaks of a record that was not written before it.
+
+    A run goes on from what had been written when the state that it starts with was written.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[str, Written] = {_text({}): frozenset()}
+
+    def check(self, box: Sandbox, begun: dict[str, Any], messages: list[dict[str, Any]]) -> int:
+        """Check the output of a run that began with a state; how many STATE lines it had."""
+        truths = {stream: box.truth(stream) for stream in STREAMS}
+        written = set(self._written[_text(begun)])
+        states = 0
+        for message in messages:
+            if message["type"] == "RECORD" and message["stream"] in STREAMS:
+                written.add(_identity(message["stream"], message["record"]))
+            elif message["type"] == "STATE":
+                states += 1
+                for claim in _claims(message["value"]["bookmarks"], truths):
+                    assert claim in written, f"STATE speaks of {claim}, which is not written"
+                self._written[_text(message["value"])] = frozenset(written)
+        return states
+
+
+def _text(state: dict[str, Any]) -> str:
+    return json.dumps(state, sort_keys=True)
+
+
+def _identity(stream: str, record: dict[str, Any]) -> tuple[str, str, str]:
+    version = record["updated_at"].replace("Z", "000Z")
+    key = record["id"] if "id" in record else f"{record['order_id']}:{record['line_no']}"
+    return stream, str(key), version
+
+
+def _claims(
+    bookmarks: dict[str, Any], truths: dict[str, list[tuple[str, str]]]
+) -> Iterator[tuple[str, str, str]]:
+    """What a state says is written, of all that the API lists."""
+    for stream, bookmark in bookmarks.items():
+        if stream not in STREAMS:
+            continue
+        mark = bookmark["replication_key_value"] or ""
+        since, place = "9", ""
+        if bookmark["resume"]:
+            walk = bookmark["resume"][0]
+            token = walk["page_token"]
+            if stream == "order_lines":
+                token = token and token[0] and token[0][2]
+            since, place = walk["since"] or "", _place(token)
+        for key, version in truths[stream]:
+            if version < mark or since <= version <= place:
+                yield stream, key, version
+
+
+def _place(token: str | None) -> str:
+    """Up to which version a cursor of the sandbox has been read."""
+    if not token:
+        return ""
+    place = int(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).split(b":")[1])
+    milliseconds = place >> SLOT_BITS
+    at = datetime.fromtimestamp(milliseconds // 1_000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03d}000Z"
+
+
+def _change(box: Sandbox, chance: random.Random) -> None:
+    for stream, update, insert in (("customers", 4, 2), ("orders", 4, 2), ("events", 0, 9)):
+        if chance.random() < 0.7:
+            box.change(stream, update=update, insert=insert)
+
+
+def _death(who: str, chance: random.Random) -> Death:
+    """A run always writes the order lines, 40 KB and more, whatever its state says."""
+    return Death(who, chance.randrange(1, 60_000), chance.random() < 0.5, chance.uniform(0, 0.4))
+
+
+@pytest.mark.parametrize("who", ["tap", "target"])
+def test_killed_ten_times_and_then_exact(who: str, folder: Path, database: str) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    honesty = Honesty()
+    killed = states = 0
+    with sandbox(seed=seed) as box:
+        shop = Pipeline(folder, box.url, CONNECTOR, database=database)
+        shop.prepare()
+        while killed < KILLS:
+            state = shop.kept()
+            done = shop.run(death=_death(who, chance))
+            states += honesty.check(box, state, done.tap.messages)
+            was_killed = (done.tap if who == "tap" else done.target).code == KILLED
+            assert was_killed or done.tap.code == done.target.code == 0, done
+            killed += was_killed
+            if who == "target" and killed == KILLS // 2:
+                # A killed target echoes nothing: from here on there is a state to go on from.
+                shop.run(death=Death("tap", 30_000, whole=True))
+            _change(box, chance)
+        shop.run().assert_good()
+        shop.assert_exact(box, *STREAMS)
+    assert states > KILLS
+
+
+def test_a_run_goes_on_at_the_page_where_the_last_one_was_killed(
+    folder: Path, database: str
+) -> None:
+    text = connector("  orders:\n    path: /orders\n", size=5)
+    with sandbox(orders=40) as box:
+        shop = Pipeline(folder, box.url, text, database=database)
+        whole = shop.tap().out
+        third = [at for at, line in _lines(whole) if b'"STATE"' in line][2]
+        box.calm()
+        shop.run(death=Death("tap", third, whole=True))
+        assert shop.bookmark("orders")["resume"][0]["page_token"]
+        box.calm()
+        done = shop.run()
+        done.assert_good()
+        assert len(done.tap.records("orders")) == 40 - 3 * 5
+        assert len(box.arrivals("/orders")) == 8 - 3
+        shop.assert_exact(box, "orders")
+
+
+def _lines(out: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each line with the offset of its end."""
+    end = 0
+    for line in out.splitlines(keepends=True):
+        end += len(line)
+        yield end, line
