@@ -11,11 +11,9 @@ import msgspec
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
-from tap_saas.connector.exchange import written
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.mistake import Where, alternatives, nearest
-from tap_saas.connector.notation import decode_notation
 from tap_saas.connector.reference import strict_schema
-from tap_saas.connector.template import Template
 
 _SHOWN = 60
 _TYPES = {
@@ -41,13 +39,6 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     do: str | None = None
     missing: str | None = None
     meant: str | None = None
-
-
-def decode(kind: type, raw: Any) -> Any:
-    """The value of a notation; a number or a boolean may stand for a text with placeholders."""
-    if kind is Template and isinstance(raw, int | float):
-        raw = written(raw)
-    return decode_notation(kind, raw)
 
 
 @functools.cache

@@ -194,11 +194,12 @@ class Reading:
             raw["auth"] = [raw["auth"]]
         if isinstance(raw.get("records"), str):
             raw["records"] = {"at": raw["records"]}
-        http, folder = raw.get("http", {}), self.source.path.parent
-        if "ca_file" in http:
-            http["ca_file"] = str(folder / http["ca_file"])
-        if http.get("cert") is not None:
-            http["cert"] = [str(folder / file) for file in http["cert"]]
+        http, folder = raw.get("http"), self.source.path.parent
+        if isinstance(http, dict):
+            if isinstance(http.get("ca_file"), str):
+                http["ca_file"] = str(folder / http["ca_file"])
+            if isinstance(http.get("cert"), list):
+                http["cert"] = [str(folder / str(file)) for file in http["cert"]]
         return raw
 
     def _is_on(self, stream: Stream) -> bool:

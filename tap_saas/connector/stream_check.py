@@ -8,8 +8,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from tap_saas.connector.fields import Fields, HashKey, parser
 from tap_saas.connector.incremental import GRAINS, Incremental, Window, instant_format
@@ -109,6 +107,10 @@ def _check_version(stream: Stream, where: Where, findings: Findings) -> None:
 def _check_schema(
     stream: Stream, schema: Mapping[str, Any], where: Where, findings: Findings
 ) -> None:
+    # jsonschema is slow to import, and most streams declare no schema.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from tap_saas.connector.bind import names_in
-from tap_saas.connector.faults import Fault, decode, faults
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.mistake import Findings, Where
+from tap_saas.connector.model import FILLED_BY_LOAD
+
+if TYPE_CHECKING:
+    from tap_saas.connector.faults import Fault
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -29,10 +34,23 @@ def read(
 ) -> Struct | None:
     """The object that `raw` says, without its mistaken parts; `None` where too little is left.
 
-    `spell_out` writes short forms in full, once the schema is met.
+    `spell_out` writes short forms in full. The schema is only asked what is wrong, as it is slower.
     """
+    if _filled_by_load(model).isdisjoint(raw):
+        try:
+            return msgspec.convert(spell_out(copy.deepcopy(raw)), model, dec_hook=decode)
+        except msgspec.ValidationError:
+            pass
     part = _Part(model, copy.deepcopy(raw), where, findings)
     return part.convert(spell_out) if part.meets_schema() else None
+
+
+@functools.cache
+def _filled_by_load(model: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields of the model that are no keys of the file."""
+    fields = msgspec.structs.fields(model)
+    marked = [one for one in fields if FILLED_BY_LOAD in getattr(one.type, "__metadata__", ())]
+    return frozenset(one.encode_name for one in marked)
 
 
 class _Part(Generic[Struct]):
@@ -48,6 +66,9 @@ class _Part(Generic[Struct]):
 
     def meets_schema(self) -> bool:
         """Tell what breaks the schema and repair it; false where that cannot be."""
+        # jsonschema is slow to import, and a right file needs none of it.
+        from tap_saas.connector.faults import faults
+
         for n in range(MAX_ROUNDS):
             broken = list(faults(self._model, self._raw))
             if not broken:

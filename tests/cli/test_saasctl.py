@@ -162,7 +162,7 @@ def test_state_show_names_the_checkpoint(tmp_path: Path) -> None:
         (["check", "nope"], 2, 'there is no bundled connector "nope"'),
         (["check", "./nope.yaml"], 2, "nope.yaml"),
         (["state", "show", "nope.json"], 7, "nope.json: the state cannot be read"),
-        (["target", "prepare", "sandbox"], 2, "TARGET_POSTGRES_SQLALCHEMY_URL"),
+        (["target", "prepare", "-"], 2, "TARGET_POSTGRES_SQLALCHEMY_URL"),
         (["frobnicate"], 2, "No such command"),
         (["preview", "sandbox", "orders", "--set", "url"], 2, "write --set name=value"),
     ],

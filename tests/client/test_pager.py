@@ -28,13 +28,6 @@ CURSOR = {"type": "cursor", "next": "$.next", "send": "param:cursor"}
 WHERE = Where(stream="orders", partition='{"region":"eu"}')
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 def asked(seen: Seen) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(seen.path).query))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_saas.connector.faults import decode
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.fields import Fields, ShapeError, digest, parser, shaper
 from tap_saas.connector.jsonpath import Path
 

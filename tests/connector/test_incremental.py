@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.exchange import Request
-from tap_saas.connector.faults import decode
 from tap_saas.connector.incremental import Distance, Incremental, merge, prefix
 from tap_saas.connector.units import parse_duration
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.exchange import Body
-from tap_saas.connector.faults import decode
 from tap_saas.connector.model import Records, Setting, Stream
 from tap_saas.connector.request_form import BodyForm, Params, RequestForm
 from tap_saas.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tap_saas.connector.faults import decode
+from tap_saas.connector.decoding import decode
 from tap_saas.connector.lineage import ancestors, context, is_own_ancestor
 from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import ForEach, Parent
