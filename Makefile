@@ -31,6 +31,7 @@ bench: .venv/dev
 	  $(PYTHON) -m venv .venv && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(@F)]'; \
 	fi
+	@$(BIN)/python -m compileall -q tap_saas target_config
 	@touch $@
 
 lock:

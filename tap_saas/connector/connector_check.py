@@ -11,6 +11,7 @@ import msgspec
 
 from tap_saas.connector.auth import NoAuth, OAuth2, Select
 from tap_saas.connector.bind import coerce
+from tap_saas.connector.decoding import members
 from tap_saas.connector.http import is_private
 from tap_saas.connector.lineage import ancestors, context, is_own_ancestor, shares_for_each
 from tap_saas.connector.mistake import Findings, Where, alternatives
@@ -94,8 +95,8 @@ def placeholders(value: Any, where: Where) -> Iterator[tuple[Where, str, frozens
     elif isinstance(value, Template):
         yield where, str(value), value.names
     elif isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
-            yield from placeholders(getattr(value, field.name), (*where, field.encode_name))
+        for name, inner in members(value):
+            yield from placeholders(inner, (*where, name))
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from placeholders(inner, (*where, key))

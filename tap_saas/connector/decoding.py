@@ -1,8 +1,11 @@
-"""How msgspec decodes what a connector file says."""
+"""Between what a connector file says and the model: values in, and the file's names out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+import msgspec
 
 from tap_saas.connector.exchange import written
 from tap_saas.connector.notation import decode_notation
@@ -14,3 +17,9 @@ def decode(kind: type, raw: Any) -> Any:
     if kind is Template and isinstance(raw, int | float):
         raw = written(raw)
     return decode_notation(kind, raw)
+
+
+def members(value: msgspec.Struct) -> Iterator[tuple[str, Any]]:
+    """The fields of a part of the model under their names in the file."""
+    for field, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+        yield name, getattr(value, field)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from tap_saas.connector.decoding import members
 from tap_saas.connector.fields import Fields, HashKey, parser
 from tap_saas.connector.incremental import GRAINS, Incremental, Window, instant_format
 from tap_saas.connector.jsonpath import Path
@@ -53,8 +54,8 @@ def _places(value: Any, where: Where) -> Iterator[tuple[Where, SentTo]]:
     if isinstance(value, SentTo):
         yield where, value
     elif isinstance(value, msgspec.Struct):
-        for field in msgspec.structs.fields(value):
-            yield from _places(getattr(value, field.name), (*where, field.encode_name))
+        for name, inner in members(value):
+            yield from _places(inner, (*where, name))
 
 
 def _check_key(stream: Stream, where: Where, findings: Findings) -> None:

@@ -18,15 +18,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def timed(command: list[str], log: Path) -> tuple[float, int]:
-    """Seconds of a whole process, and its peak memory in MiB."""
+def timed(command: list[str], log: Path) -> tuple[float, float, int]:
+    """Seconds of a whole process, its processor seconds, and its peak memory in MiB."""
     begun = time.monotonic()
     with log.open("w") as errors:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = _wait(child.pid)
     if status:
         sys.exit(f"{command[1]} failed: {log.read_text()[-2000:]}")
-    return time.monotonic() - begun, usage.ru_maxrss // 1024
+    cpu = usage.ru_utime + usage.ru_stime
+    return time.monotonic() - begun, cpu, usage.ru_maxrss // 1024
 
 
 def _wait(pid: int) -> tuple[int, int, resource.struct_rusage]:
@@ -84,16 +85,22 @@ def bench(options: argparse.Namespace, folder: Path) -> None:
 def report(taps: dict[str, list[str]], options: argparse.Namespace, folder: Path) -> None:
     """The medians, a line a tap, and the ratio."""
     taken: dict[str, list[float]] = {name: [] for name in taps}
+    worked: dict[str, list[float]] = {name: [] for name in taps}
     memory: dict[str, int] = {}
     for _ in range(options.runs):
         for name, command in taps.items():
-            seconds, peak = timed(command, folder / "log")
+            seconds, cpu, peak = timed(command, folder / "log")
             taken[name].append(seconds)
+            worked[name].append(cpu)
             memory[name] = max(peak, memory.get(name, 0))
     medians = {name: statistics.median(times) for name, times in taken.items()}
     for name, seconds in medians.items():
         rate = options.records / seconds
-        print(f"{name:22} {seconds:7.2f} s {rate:10,.0f} records/s {memory[name]:6} MiB peak")
+        cpu = statistics.median(worked[name])
+        print(
+            f"{name:22} {seconds:7.2f} s {rate:10,.0f} records/s {cpu:7.2f} s cpu "
+            f"{memory[name]:6} MiB peak"
+        )
     if len(medians) == 2:
         ours, plain = medians.values()
         print(f"ratio {plain / ours:.1f} ({options.records:,} records, {options.runs} runs each)")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tap_saas.connector.check import check
 from tap_saas.connector.load import load, outline
+from tap_saas.connector.yaml_reader import read
 from tap_saas.errors import ConfigError, ConnectorError
 
 HEAD = """\
@@ -185,3 +193,33 @@ def test_bombs_of_aliases_and_deep_nests_are_refused(
     assert "aliases make the file too large" in told(bomb, tmp_path, monkeypatch)[0]
     assert "nested deeper" in told("a: " + "[" * 200 + "]" * 200, tmp_path, monkeypatch)[0]
     assert "contains itself" in told("a: &a [*a]\n", tmp_path, monkeypatch)[0]
+
+
+EVERYTHING = read(Path(__file__).parent / "examples" / "everything.yaml").value
+ODD = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "x", "{x}", "{", "$.[", "5m", [], [None], ["x"], {}, {"x": None}]
+    + [{"type": "oauth2"}, {"type": "x"}, {"file": 5}, {"hash": []}, [[]], "orders", "status"]
+)
+
+
+def places(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield where
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in members if isinstance(value, dict | list) else ():
+        yield from places(inner, (*where, key))
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(places(EVERYTHING))[1:]), ODD), max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+def test_no_file_is_more_than_its_mistakes(tmp_path: Path, changes: Any) -> None:
+    value = copy.deepcopy(EVERYTHING)
+    for where, odd in changes:
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            holder = functools.reduce(lambda inner, key: inner[key], where[:-1], value)
+            holder[where[-1]] = odd
+    path = tmp_path / "acme.yaml"
+    path.write_text(json.dumps(value))
+    for mistake in check(path):
+        assert "\n" not in str(mistake)
+    with contextlib.suppress(ConnectorError, ConfigError):
+        load(path, {"api_key": "k"}, {})

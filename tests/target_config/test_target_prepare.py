@@ -173,6 +173,15 @@ def test_safe_widenings_are_made_when_they_are_asked_for(database: str, sql: Con
     assert columns(sql)["name"] == "numeric"
 
 
+def test_only_what_loses_nothing_is_widened(database: str, sql: Connection) -> None:
+    make_orders(sql, name="bigint", more="PRIMARY KEY (id), n integer")
+    orders = schema("orders", {**ORDERS, "n": INTEGER})
+    report = prepare(database, [orders], executable=NO_TARGET, migrate=True)
+    assert report.tables[0].done == ("n widened from integer",)
+    assert [change.column for change in report.tables[0].migrations] == ["name"]
+    assert columns(sql)["name"] == "bigint"
+
+
 def test_a_text_column_cannot_order_instants(database: str, sql: Connection) -> None:
     make_orders(sql)
     sql.execute("ALTER TABLE orders ALTER updated_at TYPE text")
