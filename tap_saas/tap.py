@@ -141,17 +141,25 @@ class TapSaaS(Tap):
         """
         run = self.run
         run.close()
-        rows = run.report.rows()
-        ingested = sum(row["rows_ingested"] for row in rows)
-        rejected = sum(row["rows_rejected"] for row in rows)
-        log.info(
-            "run=%s rows_ingested=%d rows_rejected=%d error_rate=%.4f requests=%d duration_s=%.1f",
-            run.id, ingested, rejected, rejected / ((ingested + rejected) or 1), run.report.requests,
-            (run.now() - run.started_at).total_seconds(),
-        )  # fmt: skip
+        self._sum_up(run)
         if run.failures:
             raise run.failures[0]
         return int(self.config.get("partial_exit", 0)) if run.planned_end else 0
+
+    @staticmethod
+    def _sum_up(run: Run) -> None:
+        """The figures of the whole run, as the last INFO line."""
+        rows = run.report.rows()
+        ingested = sum(row["rows_ingested"] for row in rows)
+        rejected = sum(row["rows_rejected"] for row in rows)
+        figures = {
+            "rows_ingested": ingested,
+            "rows_rejected": rejected,
+            "error_rate": round(rejected / ((ingested + rejected) or 1), 4),
+            "requests": run.report.requests,
+            "duration_s": round((run.now() - run.started_at).total_seconds(), 1),
+        }
+        log.info("run=%s %s", run.id, " ".join(f"{k}={v}" for k, v in figures.items()))
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:

@@ -35,7 +35,9 @@ def meltano(connector: str) -> None:
         if about.env is None:
             continue
         click.echo(f"#   {about.env}=...  # {about.description or setting}")
-    click.echo("#   TARGET_POSTGRES_SQLALCHEMY_URL=postgresql+psycopg://user:password@host/database")
+    click.echo(
+        "#   TARGET_POSTGRES_SQLALCHEMY_URL=postgresql+psycopg://user:password@host/database"
+    )
 
 
 def _plugins(name: str, reference: str, settings: dict[str, Any]) -> dict[str, Any]:

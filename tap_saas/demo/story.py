@@ -28,7 +28,12 @@ class Story:
 
     def __init__(self, project: Path, running: services.Services, tell: Tell) -> None:
         self._project, self._running, self._tell = project, running, tell
-        self._environment = {**os.environ, **running.environment(), "NO_COLOR": "1", "UV_COMPILE_BYTECODE": "1"}
+        self._environment = {
+            **os.environ,
+            **running.environment(),
+            "NO_COLOR": "1",
+            "UV_COMPILE_BYTECODE": "1",
+        }
         self._meltano = _beside("meltano")
 
     def run(self) -> bool:

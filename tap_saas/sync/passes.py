@@ -41,11 +41,14 @@ class Pass(msgspec.Struct, kw_only=True):
         walk = self._begin()
         started = formats.read_instant(walk.started_at)
         if self.incremental is None:
-            yield from self._walk(walk, None, None)
+            yield from self._walk(walk, None, None, self._succeed)
         elif self.incremental.window is None:
             yield from self._incremental(self.incremental, walk)
         else:
             yield from self._windows(self.incremental, walk, started)
+        self._succeed()
+
+    def _succeed(self) -> None:
         self.bookmark.succeed(self.now())
 
     def _begin(self) -> Walk:
@@ -72,13 +75,19 @@ class Pass(msgspec.Struct, kw_only=True):
     def _incremental(self, incremental: Incremental, walk: Walk) -> Iterator[Fed]:
         since = None if walk.since is None else incremental.restore(walk.since)
         until = None if walk.until is None else incremental.restore(walk.until)
+
+        def end() -> None:
+            if walk.max_seen is not None:
+                started = formats.read_instant(walk.started_at)
+                self._move(incremental, incremental.restore(walk.max_seen), started)
+            self._succeed()
+
+        yield from self._walk(walk, since, until, end)
+
+    def _move(self, incremental: Incremental, seen: Any, started: datetime) -> None:
+        """Set the watermark to what the pass has seen, never back."""
         before = self.bookmark.watermark(incremental)
-        yield from self._walk(walk, since, until)
-        if walk.max_seen is None:
-            return
-        watermark = incremental.cap(
-            incremental.restore(walk.max_seen), formats.read_instant(walk.started_at)
-        )
+        watermark = incremental.cap(seen, started)
         if before is None or watermark > before:
             self.bookmark.move(incremental, watermark)
 
@@ -96,24 +105,27 @@ class Pass(msgspec.Struct, kw_only=True):
             stored = [incremental.store(window[0]), incremental.store(window[1])]
             if walk.window != stored:
                 walk.window, walk.page_token, walk.max_seen = stored, None, None
-            yield from self._walk(walk, *window)
-            end = self.bookmark.window_done(incremental, since, window)
-            watermark = incremental.cap(end, started)
-            before = self.bookmark.watermark(incremental)
-            if before is None or watermark > before:
-                self.bookmark.move(incremental, watermark)
-            walk.window, walk.page_token = [], None
-            self.bookmark.keep_walk(walk)
+
+            def end(window: Interval = window) -> None:
+                done = self.bookmark.window_done(incremental, since, window)
+                self._move(incremental, done, started)
+                walk.window, walk.page_token = [], None
+                self.bookmark.keep_walk(walk)
+
+            yield from self._walk(walk, *window, end)
 
     def _is_done(self, incremental: Incremental, window: Interval) -> bool:
         done = self.bookmark.windows_done(incremental)
         return merge([*done, window]) == done
 
-    def _walk(self, walk: Walk, since: Any, until: Any) -> Iterator[Fed]:
-        """The pages of one walk; a page token that the API has forgotten starts it again, once."""
+    def _walk(self, walk: Walk, since: Any, until: Any, end: Callable[[], None]) -> Iterator[Fed]:
+        """The pages of one walk; a page token that the API has forgotten starts it again, once.
+
+        `end` notes that the walk is complete: as soon as its last page is written.
+        """
         resumed = walk.page_token is not None
         try:
-            yield from self._pages(walk, since, until)
+            yield from self._pages(walk, since, until, end)
         except PageTokenExpiredError as error:
             if not resumed:
                 raise ApiError(error.what, stream=self.stream) from error
@@ -122,9 +134,9 @@ class Pass(msgspec.Struct, kw_only=True):
             incremental = self.incremental
             if incremental is not None and incremental.order == "asc" and walk.max_seen is not None:
                 since = incremental.restore(walk.max_seen)
-            yield from self._pages(walk, since, until)
+            yield from self._pages(walk, since, until, end)
 
-    def _pages(self, walk: Walk, since: Any, until: Any) -> Iterator[Fed]:
+    def _pages(self, walk: Walk, since: Any, until: Any, end: Callable[[], None]) -> Iterator[Fed]:
         resumed = walk.page_token is not None
         pages = self.ask(since, until, walk.page_token)
         try:
@@ -140,11 +152,12 @@ class Pass(msgspec.Struct, kw_only=True):
             if first and not resumed:
                 self._date_pass(walk, page)
             first = False
-            note = _Note(self, walk, page, since)
+            note = _Note(self, walk, page, since, end)
             yield Fed(page=page, constant=self.constant, written=note.written, since=since)
             if note.is_last:
-                break
+                return
             page = next(pages, None)
+        end()
 
     def _date_pass(self, walk: Walk, page: Page) -> None:
         """A pass starts at the earlier of our clock and the API's: its clock may be behind ours."""
@@ -158,19 +171,24 @@ class Pass(msgspec.Struct, kw_only=True):
 class _Note:
     """What the bookmark learns when a page is written."""
 
-    def __init__(self, of: Pass, walk: Walk, page: Page, since: Any) -> None:
+    def __init__(
+        self, of: Pass, walk: Walk, page: Page, since: Any, end: Callable[[], None]
+    ) -> None:
         self._pass, self._walk, self._page, self._since = of, walk, page, since
-        self.is_last = False
+        self._end = end
+        self.is_last = page.next_token is None
 
     def written(self, batch: Batch) -> None:
-        """The page is on its way: note where the next one starts and how far the watermark may
-        move.
+        """The page is on its way: note where the next one starts, or that there is none, and how
+        far the watermark may move.
         """
         walk, incremental = self._walk, self._pass.incremental
         walk.page_token = self._page.next_token
         if incremental is not None and batch.max_seen is not None:
             self._note_keys(incremental, batch)
         self._pass.bookmark.keep_walk(walk)
+        if self.is_last:
+            self._end()
 
     def _note_keys(self, incremental: Incremental, batch: Batch) -> None:
         walk = self._walk
@@ -183,7 +201,7 @@ class _Note:
             self._note_ascending(incremental, batch, seen)
         elif incremental.order == "desc" and self._since is not None and incremental.start is None:
             # Newest first without a filter: what is before `since` was read by an earlier pass.
-            self.is_last = batch.min_seen < self._since
+            self.is_last = self.is_last or batch.min_seen < self._since
 
     def _note_ascending(self, incremental: Incremental, batch: Batch, seen: Any) -> None:
         """Move the watermark with each page, unless the API does not keep its order."""

@@ -14,12 +14,13 @@ from tap_saas.client.client import Client, Where
 from tap_saas.client.pager import RestartPass, SkipPartition, walk
 from tap_saas.connector.exchange import Page, Response
 from tap_saas.connector.model import Stream
-from tap_saas.errors import ApiError, StateError
+from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.partitions import Context, Partitions, is_partitioned, parent_stream
-from tap_saas.sync.passes import Pass
+from tap_saas.sync.passes import FORGOTTEN, Pass
 from tap_saas.sync.shape import Batch
+from tap_saas.sync.skips import Skips
 
 log = logging.getLogger(__name__)
 MAX_RESTARTS = 3
@@ -55,15 +56,16 @@ class PullFeed:
 
     def __init__(self, pull: Pull) -> None:
         self._p = pull
-        self._skipped = 0
+        self._skips = Skips(pull.stream.name)
         self._partitions = Partitions(pull.streams, pull.values, self._list)
         self._open: Bookmark | None = None
+        self._went_on = False
 
     def pages(self) -> Generator[Fed]:
         """The pages of all partitions."""
         stream = self._p.stream
         if not is_partitioned(stream):
-            yield from self._partition({}, self._p.bookmark(None))
+            yield from self._alone()
         elif self._incremental is None and parent_stream(stream) is not None:
             yield from self._children()
         else:
@@ -104,28 +106,38 @@ class PullFeed:
             f"the API asked {MAX_RESTARTS + 1} times to begin again", stream=self._p.stream.name
         )
 
+    def _alone(self) -> Iterator[Fed]:
+        """A stream that is one list."""
+        self._skips.ask()
+        try:
+            yield from self._partition({}, self._p.bookmark(None))
+        except SkipPartition as skip:
+            self._skips.note(None, skip)
+        self._skips.judge()
+
     def _bookmarked(self) -> Iterator[Fed]:
         """Partitions with a bookmark each; those done since the pass began are not read again."""
         whole = self._p.bookmark(None)
         begun = whole.walk or Walk(started_at=instant_text(self._p.now()))
         whole.keep_walk(begun)
-        done = skipped = 0
         for _, contexts in self._partitions.groups(self._p.stream):
             for context in contexts:
                 bookmark = self._p.bookmark(context)
                 self._limit_partitions()
                 if bookmark.succeeded_since(begun.started_at):
                     continue
-                done += 1
-                try:
-                    yield from self._partition(context, bookmark)
-                except SkipPartition as skip:
-                    skipped += 1
-                    log.warning(
-                        "%s: partition %s skipped: %s", self._p.stream.name, _name(context), skip
-                    )
-        self._judge_skips(skipped, done)
+                yield from self._unless_skipped(context, self._partition(context, bookmark))
+                if self._skips.whole_stream:
+                    return
+        self._skips.judge()
         whole.succeed(self._p.now())
+
+    def _unless_skipped(self, context: Context, pages: Iterator[Fed]) -> Iterator[Fed]:
+        self._skips.ask()
+        try:
+            yield from pages
+        except SkipPartition as skip:
+            self._skips.note(_name(context), skip)
 
     def _limit_partitions(self) -> None:
         if self._p.partitions_kept() > self._p.max_partitions:
@@ -136,52 +148,53 @@ class PullFeed:
             )
 
     def _children(self) -> Iterator[Fed]:
-        """Children that are read whole: one bookmark says which parents of which page are done."""
-        bookmark = self._p.bookmark(None)
-        self._open = bookmark
+        """Children that are read whole; a forgotten page token starts the pass again."""
+        bookmark = self._open = self._p.bookmark(None)
+        resumed = bookmark.walk is not None
+        try:
+            yield from self._children_from(bookmark)
+        except (ApiError, PageTokenExpiredError) as error:
+            expired = isinstance(error, PageTokenExpiredError) or error.status in FORGOTTEN
+            if not (resumed and expired) or self._went_on:
+                raise
+            log.warning("%s: %s; the pass begins again", self._p.stream.name, error.what)
+            bookmark.restart()
+            yield from self._children_from(bookmark)
+
+    def _children_from(self, bookmark: Bookmark) -> Iterator[Fed]:
+        """One bookmark says which parents of which page are done, and the page of a child."""
         place = bookmark.walk or Walk(started_at=instant_text(self._p.now()))
         group, inner, token = place.page_token or [None, None, None]
-        done = skipped = 0
         for found, contexts in self._partitions.groups(self._p.stream, group):
             if found != group:
                 place.keys, inner, token, group = [], None, None, found
             for context in contexts:
                 if context in place.keys:
                     continue
-                done += 1
                 first = token if context == inner else None
                 place.page_token = [group, context, first]
-                try:
-                    yield from self._child(context, place, bookmark)
-                except SkipPartition as skip:
-                    skipped += 1
-                    log.warning(
-                        "%s: partition %s skipped: %s", self._p.stream.name, _name(context), skip
-                    )
+                yield from self._unless_skipped(context, self._child(context, place, bookmark))
+                if self._skips.whole_stream:
+                    return
                 place.keys = [*place.keys, context]
                 place.page_token = [group, None, None]
                 bookmark.keep_walk(place)
-        self._judge_skips(skipped, done)
+        self._skips.judge()
         bookmark.succeed(self._p.now())
 
     def _child(self, context: Context, place: Walk, bookmark: Bookmark) -> Iterator[Fed]:
+        """One parent's children; the parent is done as soon as their last page is written."""
         group, _, token = place.page_token
         for page in self._ask(self._p.stream, context, None, None, token):
+            self._went_on = True
 
             def written(batch: Batch, page: Page = page) -> None:
                 place.page_token = [group, context, page.next_token]
+                if page.next_token is None:
+                    _note_done(place, context)
                 bookmark.keep_walk(place)
 
             yield Fed(page=page, constant=context, written=written)
-
-    def _judge_skips(self, skipped: int, done: int) -> None:
-        """Everything skipped is a failure: it is the connector or the credential that is wrong."""
-        if done and skipped == done:
-            raise ApiError(
-                f"all {skipped:,} partitions were skipped",
-                stream=self._p.stream.name,
-                do="check the path and what the credential may read",
-            )
 
     def _list(self, stream: Stream, context: Context, token: Any) -> Iterator[Page]:
         """A parent's whole list."""
@@ -199,7 +212,10 @@ class PullFeed:
         incremental = stream.incremental if stream is self._p.stream else None
         bounds = {} if incremental is None else incremental.values(since, until)
         values = {**self._p.values, **context, **bounds, "now": self._p.now()}
-        values["token"] = self._p.client.token(stream)
+        where = Where(
+            stream=stream.name, partition=_name(context) if context else None, context=context
+        )
+        values["token"] = self._p.client.token(stream, where)
         request = stream.build(values)
         if incremental is not None:
             request = incremental.bound(request, since, until)
@@ -209,9 +225,15 @@ class PullFeed:
             request,
             token=token,
             decode=decode or self._p.decode,
-            where=Where(stream=stream.name, partition=_name(context) if context else None),
+            where=where,
             ahead_bytes=self._p.ahead_bytes,
         )
+
+
+def _note_done(place: Walk, context: Context) -> None:
+    """All children of the parent with this context are written."""
+    place.keys = [*place.keys, context]
+    place.page_token = [place.page_token[0], None, None]
 
 
 def _name(context: Context) -> str:
