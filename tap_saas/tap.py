@@ -106,6 +106,21 @@ class TapSaaS(Tap):
         ]
         return [*streams, *ledgers.values()]
 
+    def order_streams(self) -> None:
+        """Under a limit of the run, begin with the streams that have waited longest.
+
+        In the order of their names the last ones would never have their turn.
+        """
+        if not self.run.limits.are_set:
+            return
+        bookmarks = self.state.get("bookmarks", {})
+        streams = sorted(
+            self.streams.values(),
+            key=lambda stream: bookmarks.get(stream.name, {}).get("last_success_ts") or "",
+        )
+        self.streams.clear()
+        self.streams.update({stream.name: stream for stream in streams})  # type: ignore[attr-defined]
+
     def run_discovery(self) -> str:
         """Write the catalog, or fail where a stream's schema could not be learnt."""
         for stream in self.streams.values():
@@ -196,6 +211,7 @@ class TapSaaS(Tap):
             else parse_object(catalog.read(), catalog.name, ConfigError, "catalog"),
             parse_env_config=config.parse_env,
         )
+        tap.order_streams()
         tap.sync_all()
         code = tap.finish()
         if code:

@@ -12,6 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are shared: how long an example takes says nothing.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 

@@ -32,7 +32,7 @@ SCHEMA = "shop"
 PATIENCE_S = 100.0  # no single process of a test takes so long
 CUT = 65_536
 KEYS = {"order_lines": "order_id::text || ':' || line_no::text"}
-VERSION = """to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+VERSION = """to_char(updated_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 HEAD = """\
 name: shop
@@ -227,9 +227,7 @@ class Pipeline:
             target.send(signal.SIGKILL)
         codes = tap.wait(), target.wait()
         keeper.join()
-        return Piped(
-            Done(codes[0], bytes(passed), tap.told()), Done(codes[1], b"", target.told())
-        )
+        return Piped(Done(codes[0], bytes(passed), tap.told()), Done(codes[1], b"", target.told()))
 
     def load(self, out: bytes) -> Done:
         """The target alone, fed with these bytes."""

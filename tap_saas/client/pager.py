@@ -114,7 +114,7 @@ class _Fetcher:
             raise self._placed(error, page.response) from error
         if following is not None:
             self._guard.page(page, self._fail)
-        elif not self._paginator.is_over(page, first):
+        elif not (self._paginator.is_over(page, first) or self._paginator.says_end(page.response)):
             self._warn_of_full_page(page)
         return msgspec.structs.replace(
             page, next_token=_without_secrets(following, self._secret_params)

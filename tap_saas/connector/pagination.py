@@ -116,6 +116,10 @@ class Paginator(
         """The member's own token, without the counts: the same one means the same page."""
         return self._counted(token)[0]
 
+    def says_end(self, response: Response) -> bool:
+        """True where the place of a next page is in the response, with nothing in it."""
+        return False
+
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         raise NotImplementedError
 
@@ -236,6 +240,10 @@ class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
         cursor = self.first if token is None else token
         return request if cursor is None else self.send.put(request, cursor)
 
+    def says_end(self, response: Response) -> bool:
+        """True for a cursor that is null or empty."""
+        return _is_blank(self.next.read(response))
+
     def _following(self, page: Page) -> PageToken | None:
         return _there(self.next.read(page.response))
 
@@ -250,6 +258,10 @@ class NextUrl(Paginator, frozen=True, kw_only=True, tag="next_url"):
 
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         return _to_link(request, token)
+
+    def says_end(self, response: Response) -> bool:
+        """True for a URL that is null or empty."""
+        return _is_blank(self.next.read(response))
 
     def _following(self, page: Page) -> PageToken | None:
         link = _there(self.next.read(page.response))
@@ -282,6 +294,10 @@ def _to_link(request: Request, token: PageToken | None) -> Request:
     if not isinstance(token, str):
         raise _stale(token)
     return request.with_url(token)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is not UNSET and _there(value) is None
 
 
 def _there(value: Any) -> Any:

@@ -36,7 +36,7 @@ def read(
 
     `spell_out` writes short forms in full. The schema is only asked what is wrong, as it is slower.
     """
-    if _filled_by_load(model).isdisjoint(raw):
+    if isinstance(raw, dict) and _filled_by_load(model).isdisjoint(raw):
         try:
             return msgspec.convert(spell_out(copy.deepcopy(raw)), model, dec_hook=decode)
         except msgspec.ValidationError:

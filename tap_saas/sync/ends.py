@@ -51,6 +51,11 @@ class Limits:
         )
         self._max_requests = max_requests
 
+    @property
+    def are_set(self) -> bool:
+        """True where the run has a limit."""
+        return self.deadline is not None or self._max_requests is not None
+
     def check(self, requests: int) -> None:
         """Raise `PlannedEnd` where a limit is reached; `requests` counts those of the whole run."""
         if self.deadline is not None and time.monotonic() >= self.deadline:

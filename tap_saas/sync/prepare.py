@@ -13,7 +13,14 @@ from tap_saas.connector.fields import ShapeError
 from tap_saas.errors import ApiError, RejectRatioError
 from tap_saas.sync import evolve, structs
 from tap_saas.sync.columns import Columns, bad_name
-from tap_saas.sync.convert import BadValueError, WidensError, as_text, convert, is_clean_text
+from tap_saas.sync.convert import (
+    BadValueError,
+    WidensError,
+    as_text,
+    clean,
+    convert,
+    is_clean_text,
+)
 from tap_saas.sync.fast import FastLane, SurpriseError
 from tap_saas.sync.newest import Newest
 from tap_saas.sync.rejects import Reject
@@ -203,10 +210,16 @@ class Preparer:
         """The declared schema, with all that JSON Schema can say."""
         if self._validator is None or self._validator.is_valid(record):
             return
-        error = next(iter(self._validator.iter_errors(record)))
-        kind = type(error.kind).__name__.rpartition("_")[2]
-        pointer = "".join(f"/{part}" for part in error.instance_path)
-        raise BadRecordError(_ERRORS.get(kind, "bad_value"), error.message, pointer)
+        try:
+            cleaned = clean(record)  # the validator cannot read a lone surrogate
+        except BadValueError as error:
+            raise BadRecordError(error.error, str(error), "") from error
+        wrong = next(iter(self._validator.iter_errors(cleaned)), None)
+        if wrong is None:
+            return
+        kind = type(wrong.kind).__name__.rpartition("_")[2]
+        pointer = "".join(f"/{part}" for part in wrong.instance_path)
+        raise BadRecordError(_ERRORS.get(kind, "bad_value"), wrong.message, pointer)
 
     def _check_key(self, record: dict[str, Any], row: dict[str, Any]) -> None:
         for name in self.shape.key:

@@ -226,9 +226,12 @@ def test_memory_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_full_page_without_a_next_token_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "tap_saas")
     sized = {**CURSOR, "size": {"send": "param:limit", "value": 3}}
-    walked(numbered(2), orders(pagination=sized))
+    full = [{"id": 1}, {"id": 2}, {"id": 3}]
+    walked(lambda _: body(full, next=None), orders(pagination=sized))
+    assert caplog.records == []
+    walked(lambda _: body(full), orders(pagination=sized))
     assert [record.getMessage() for record in caplog.records] == [
-        "orders: page 2 is full (3 records) and names no next page; "
+        "orders: page 1 is full (3 records) and names no next page; "
         "if the list goes on, check pagination of the stream"
     ]
 

@@ -17,6 +17,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 ORDERS = {"id": INTEGER, "updated_at": DATE_TIME, "name": TEXT}
 STREAMS = [f"orders_{number}" for number in range(3)]
+BOOLEAN = {"type": ["boolean", "null"]}
+TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
+SMALL = {"type": ["integer", "null"], "minimum": 0, "maximum": 9}
 NEW_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -168,13 +171,10 @@ def test_a_column_that_takes_a_type_keeps_its_values(
         "numeric": "number numeric, whole numeric",
         "arrays": "texts text[], mixed jsonb, whole bigint",
     }
-    boolean = {"type": ["boolean", "null"]}
-    texts = {"type": ["array", "null"], "items": {"type": "string"}}
-    small = {"type": ["integer", "null"], "minimum": 0, "maximum": 9}
     schemas = {
-        "text": {"text": TEXT, "bool": boolean, "number": NUMBER, "instant": DATE_TIME},
+        "text": {"text": TEXT, "bool": BOOLEAN, "number": NUMBER, "instant": DATE_TIME},
         "numeric": {"number": NUMBER, "whole": INTEGER},
-        "arrays": {"texts": texts, "mixed": {"type": "array"}, "whole": small},
+        "arrays": {"texts": TEXTS, "mixed": {"type": "array"}, "whole": SMALL},
     }
     values: dict[str, dict[str, Any]] = {
         "text": {"text": "a", "bool": True, "number": 1.5, "instant": instant(0)},
