@@ -119,7 +119,7 @@ class TapSaaS(Tap):
             key=lambda stream: bookmarks.get(stream.name, {}).get("last_success_ts") or "",
         )
         self.streams.clear()
-        self.streams.update({stream.name: stream for stream in streams})  # type: ignore[attr-defined]
+        self.streams.update({stream.name: stream for stream in streams})
 
     def run_discovery(self) -> str:
         """Write the catalog, or fail where a stream's schema could not be learnt."""

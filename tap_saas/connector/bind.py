@@ -154,9 +154,10 @@ def prune(raw: Any, values: Mapping[str, Any]) -> Any:
         return [prune(item, values) for item in raw]
     if not isinstance(raw, dict):
         return raw
-    of = raw.get("of")
-    if raw.get("type") == "select" and isinstance(of, dict) and raw.get("by") in values:
-        taken = written(values[raw["by"]])
+    by, of = raw.get("by"), raw.get("of")
+    is_select = raw.get("type") == "select" and isinstance(of, dict) and isinstance(by, str)
+    if is_select and by in values:
+        taken = written(values[by])
         if taken in of:
             raw = {**raw, "of": {taken: of[taken]}}
     return {key: prune(value, values) for key, value in raw.items()}

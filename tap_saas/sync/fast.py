@@ -8,6 +8,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 
 from tap_saas.connector import formats
@@ -18,6 +19,7 @@ from tap_saas.sync.newest import Newest
 from tap_saas.sync.shape import Batch, Shape
 
 _UNSET = msgspec.UNSET
+_NUMBER = msgspec.json.Decoder(float_hook=Decimal)
 _PLAIN_LENGTHS = (20, 24, 27)  # ...SSZ, .mmmZ, .uuuuuuZ
 
 
@@ -47,18 +49,22 @@ class FastLane:
         if incremental is not None and incremental.format not in ("iso8601", "counter"):
             raise structs.NoStructError("the replication key is not written as a target stores it")
         self._shape = shape
-        self._type = structs.record_type(shape.columns.by_name, shape.required)
+        self._type, unsaid = structs.record_type(shape.columns.by_name, shape.required)
         self._decoder = msgspec.json.Decoder(list[self._type], float_hook=bounded)  # type: ignore[name-defined]
         self._attributes = {name: f"f{n}" for n, name in enumerate(shape.columns.by_name)}
         if any(name not in self._attributes for name in (*shape.key, *shape.instants)):
             raise structs.NoStructError("the key or the version is not known yet")
         kinds = {name: column.kind for name, column in shape.columns.by_name.items()}
-        if any(kinds[name] == "uuid" for name in shape.key):
-            raise structs.NoStructError("a key that is a UUID")
+        if any(kinds[name] in ("uuid", "number") for name in shape.key):
+            raise structs.NoStructError("a key that is not an integer or a text")
         self._instants = {
             n: self._attributes[n] for n, kind in kinds.items() if kind == "date-time"
         }
-        self._numbers = [self._attributes[n] for n, kind in kinds.items() if kind == "number"]
+        self._numbers = {self._attributes[n]: n for n, kind in kinds.items() if kind == "number"}
+        self._unsaid = {
+            self._attributes[name]: jsonschema_rs.validator_for(dict(schema)).is_valid
+            for name, schema in unsaid.items()
+        }
         self._dropped = [self._attributes[n] for n in shape.dropped if n in self._attributes]
         self._key = [self._attributes[name] for name in shape.key]
 
@@ -96,8 +102,12 @@ class FastLane:
             name: self._check_instants(records, attribute)
             for name, attribute in self._instants.items()
         }
-        for attribute in self._numbers:
-            self._check_numbers(records, attribute)
+        for attribute, name in self._numbers.items():
+            self._check_numbers(records, attribute, self._takes_null(name))
+        for attribute, is_valid in self._unsaid.items():
+            for value in map(attrgetter(attribute), records):
+                if value is not _UNSET and not is_valid(value):
+                    raise SurpriseError("nested")
         keys = self._keys(records)
         seen = self._replication_keys(records, instants)
         batch = Batch(rows=records, rejects=[], columns=shape.columns, received=received)
@@ -133,8 +143,16 @@ class FastLane:
                 setattr(record, attribute, value)
 
     def _values(self, records: list[Any], name: str) -> list[Any]:
-        values = map(attrgetter(self._attributes[name]), records)
-        return [None if value is _UNSET else value for value in values]
+        """The values of a column as comparables."""
+        attribute = self._attributes[name]
+        values = [None if v is _UNSET else v for v in map(attrgetter(attribute), records)]
+        if attribute not in self._numbers:
+            return values
+        return [None if value is None else _NUMBER.decode(value) for value in values]
+
+    def _takes_null(self, name: str) -> bool:
+        declared = self._shape.columns.by_name[name].declared
+        return declared is None or structs.is_nullable(declared)
 
     def _keys(self, records: list[Any]) -> list[Any]:
         """The primary keys; one that is missing or null is a surprise."""
@@ -186,14 +204,18 @@ class FastLane:
         return instants
 
     @staticmethod
-    def _check_numbers(records: Iterable[Any], attribute: str) -> None:
-        """Numbers that need more than 15 digits make the column a decimal: a surprise."""
-        for number in map(attrgetter(attribute), records):
-            if number is None or number is _UNSET:
+    def _check_numbers(records: Iterable[Any], attribute: str, takes_null: bool) -> None:
+        """The JSON texts of a column are numbers of at most 15 digits, or null."""
+        for raw in map(attrgetter(attribute), records):
+            if raw is _UNSET:
                 continue
-            text = str(number)
-            if (len(text) > EXACT_DIGITS or "E" in text) and not fits_double(number):
-                raise SurpriseError("digits")
+            text = bytes(raw)
+            if len(text) <= EXACT_DIGITS and not text.translate(None, b"0123456789.-"):
+                continue
+            if text == b"null" and takes_null:
+                continue
+            if text[:1] not in b"-0123456789" or not fits_double(Decimal(text.decode())):
+                raise SurpriseError("number")
 
 
 def _pick(values: list[Any], keep: list[bool]) -> list[Any]:

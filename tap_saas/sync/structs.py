@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,6 +27,7 @@ _META = {
     "minimum": "ge", "maximum": "le", "minLength": "min_length", "maxLength": "max_length",
     "pattern": "pattern",
 }  # fmt: skip
+_OPEN: dict[str, Any] = {"object": dict[str, Any] | None, "array": list[Any] | None}
 BigInt = Annotated[int, msgspec.Meta(ge=-BIGINT, le=BIGINT - 1)]
 
 
@@ -35,23 +35,37 @@ class NoStructError(ValueError):
     """A schema that a struct cannot say whole: its stream takes the dict lane."""
 
 
-def record_type(columns: Mapping[str, Column], required: frozenset[str]) -> type[msgspec.Struct]:
+def record_type(
+    columns: Mapping[str, Column], required: frozenset[str]
+) -> tuple[type[msgspec.Struct], dict[str, Mapping[str, Any]]]:
     """The struct of a record: its field `f0` is the first column, and so on.
+
+    Beside it, the schemas of those objects and arrays whose inside no struct can say: their values
+    are to be validated one by one.
 
     Raises:
         NoStructError: the schema says more than a struct can.
     """
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     rename: dict[str, str] = {}
+    unsaid: dict[str, Mapping[str, Any]] = {}
     for number, column in enumerate(columns.values()):
         if column.out != column.name:
             raise NoStructError(column.name)
-        fields.append(_field(f"f{number}", _column_type(column), column.name in required))
+        try:
+            kind = _column_type(column)
+        except NoStructError:
+            if column.kind not in _OPEN or column.declared is None:
+                raise
+            unsaid[column.name] = column.declared
+            kind = _OPEN[column.kind]
+        fields.append(_field(f"f{number}", kind, column.name in required))
         rename[f"f{number}"] = column.name
     fields.sort(key=len)  # those without a default come first
-    return msgspec.defstruct(
+    record = msgspec.defstruct(
         "Record", fields, rename=rename, forbid_unknown_fields=True, gc=False, kw_only=True
     )
+    return record, unsaid
 
 
 def _field(name: str, kind: Any, required: bool) -> tuple[str, Any] | tuple[str, Any, Any]:
@@ -61,12 +75,13 @@ def _field(name: str, kind: Any, required: bool) -> tuple[str, Any] | tuple[str,
 def _column_type(column: Column) -> Any:
     """The type of a top-level field; date-times stay texts, the lane looks at them itself."""
     declared = column.declared or {}
-    null = None if column.declared is None or _nullable(declared) else msgspec.UnsetType
+    null = None if column.declared is None or is_nullable(declared) else msgspec.UnsetType
     match column.kind:
         case "integer":
             base: Any = _constrained(BigInt, "integer", declared)
         case "number":
-            base = _constrained(int | Decimal, "number", declared)
+            _constrained(msgspec.Raw, "number", declared)
+            return msgspec.Raw  # a Decimal would take texts too; the lane looks at the JSON text
         case "string" | "date-time":
             base = _constrained(str, "string", declared)
         case "boolean":
@@ -82,7 +97,8 @@ def _column_type(column: Column) -> Any:
     return base if null is msgspec.UnsetType else base | None
 
 
-def _nullable(declared: Mapping[str, Any]) -> bool:
+def is_nullable(declared: Mapping[str, Any]) -> bool:
+    """True where a declared schema takes null."""
     named = declared.get("type", [])
     return "null" in ([named] if isinstance(named, str) else named)
 
@@ -100,7 +116,7 @@ def _constrained(base: Any, kind: str, declared: Mapping[str, Any]) -> Any:
     bounds = {_META[word]: declared[word] for word in _META if word in declared}
     if not bounds:
         return base
-    if kind == "number":  # msgspec does not bound a union
+    if kind == "number":
         raise NoStructError("bounds of a number")
     if "pattern" in bounds:
         _check_pattern(bounds["pattern"])
@@ -159,9 +175,11 @@ def _nested(declared: Mapping[str, Any]) -> Any:
             base = _object(declared)
         case "array":
             base = _array(declared)
+        case "number":  # as a float it would lose digits, as a Decimal it would take texts
+            raise NoStructError("a nested number")
         case kind:
             base = _constrained(
-                {"integer": int, "number": int | Decimal, "string": str, "boolean": bool}[kind],
+                {"integer": int, "string": str, "boolean": bool}[kind],
                 kind,
                 declared,
             )

@@ -20,6 +20,7 @@ ORDERS = """\
     incremental: {key: updated_at, start: {send: param:updated_after}}
   order_lines:
     path: /orders/{order_id}/lines
+    pagination: {size: {value: 100}}
     primary_key: [order_id, line_no]
     version: updated_at
     parents: [{stream: orders, values: {order_id: $.id}}]
