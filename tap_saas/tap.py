@@ -22,7 +22,7 @@ from tap_saas.connector.units import parse_duration
 from tap_saas.errors import ConfigError, StateError
 from tap_saas.objects import parse_object, read_text
 from tap_saas.redact import mask_logs
-from tap_saas.sync import sdk
+from tap_saas.sync import sdk, state_form
 from tap_saas.sync.discovery import Memory
 from tap_saas.sync.ends import Limits, Stop
 from tap_saas.sync.ledgers import LedgerStream, rejects_stream, runs_stream
@@ -134,13 +134,7 @@ class TapSaaS(Tap):
         Raises:
             StateError: it is not a Singer state.
         """
-        bookmarks = state.get("bookmarks", {})
-        if not isinstance(bookmarks, Mapping) or not all(
-            isinstance(value, Mapping) for value in bookmarks.values()
-        ):
-            raise StateError(
-                "the state has no bookmarks of streams", do="pass a state that this tap has written"
-            )
+        state_form.check(state)
         super().load_state(state)
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

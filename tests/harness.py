@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import jsonschema_rs
 import psycopg
 import requests
 
@@ -133,6 +134,27 @@ class Done:
     def warnings(self) -> list[str]:
         """The WARNING lines of the log."""
         return [line for line in self.told.splitlines() if " WARNING " in line]
+
+
+    @property
+    def last_state(self) -> dict[str, Any]:
+        """The value of the last STATE."""
+        states = [message["value"] for message in self.messages if message["type"] == "STATE"]
+        return dict(states[-1])
+
+    def assert_singer(self) -> None:
+        """Whole lines, only Singer messages, each record after its SCHEMA and as that says."""
+        assert not self.out or self.out.endswith(b"\n"), self.out[-200:]
+        validators: dict[str, jsonschema_rs.Validator] = {}
+        for message in self.messages:
+            kind = message["type"]
+            assert kind in {"SCHEMA", "RECORD", "STATE"}, message
+            if kind == "SCHEMA":
+                schema = {"additionalProperties": False, **message["schema"]}
+                assert set(message["key_properties"]) <= schema["properties"].keys()
+                validators[message["stream"]] = jsonschema_rs.validator_for(schema)
+            elif kind == "RECORD":
+                validators[message["stream"]].validate(message["record"])
 
 
 @dataclass(frozen=True)

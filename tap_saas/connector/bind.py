@@ -154,9 +154,10 @@ def prune(raw: Any, values: Mapping[str, Any]) -> Any:
         return [prune(item, values) for item in raw]
     if not isinstance(raw, dict):
         return raw
-    by, of = raw.get("by"), raw.get("of")
-    is_select = raw.get("type") == "select" and isinstance(of, dict) and isinstance(by, str)
-    if is_select and by in values:
+    by: Any = raw.get("by")
+    of: Any = raw.get("of")
+    names_branches = isinstance(by, str) and isinstance(of, dict)
+    if raw.get("type") == "select" and names_branches and by in values:
         taken = written(values[by])
         if taken in of:
             raw = {**raw, "of": {taken: of[taken]}}

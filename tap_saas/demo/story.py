@@ -5,6 +5,7 @@ compared.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tap_saas.errors import TargetError
 
 JOB = "sandbox"
 SCHEMA = "tap_sandbox"
+_BAD = re.compile(r"\b(WARNING|ERROR)\b|\[(warning|error)")
 Tell = Callable[[str], None]
 
 
@@ -80,12 +82,7 @@ class Story:
                 kept.write(line)
                 if "METRIC" not in line:
                     last.append(line.rstrip())
-                if (
-                    " WARNING " in line
-                    or " ERROR " in line
-                    or "[warning" in line
-                    or "[error" in line
-                ):
+                if _BAD.search(line) and " meltano " not in line:
                     self._tell("  " + line.rstrip())
                 if time.monotonic() - shown > 5:
                     shown = time.monotonic()
@@ -102,9 +99,9 @@ class Story:
         from rich.table import Table
 
         asked = compare.requests_by_stream(self._running.url)
-        table = Table(
-            "stream", "rows in the API", "rows in PostgreSQL", "keys and versions", "requests"
-        )
+        table = Table("stream", box=None)
+        for name in ("rows in the API", "rows in PostgreSQL", "keys and versions", "requests"):
+            table.add_column(name, justify="right", no_wrap=True)
         same = True
         with psycopg.connect(self._running.database_url) as connection:
             for stream in compare.STREAMS:

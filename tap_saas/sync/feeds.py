@@ -35,7 +35,3 @@ class Feed(Protocol):
     def pages(self) -> Generator[Fed]:
         """The pages from where the bookmark stands; `written` notes what a page changes."""
         ...
-
-    def restart(self) -> None:
-        """Begin the pass in flight again in the next run."""
-        ...

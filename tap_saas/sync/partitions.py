@@ -64,6 +64,18 @@ class Partitions:
         ]
 
 
+def is_group(value: Any) -> bool:
+    """True for the name of a group as `Partitions` gives it."""
+    if value is None:
+        return True
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and is_group(value[0])
+        and (value[1] is None or isinstance(value[1], dict))
+    )
+
+
 def parent_stream(stream: Stream) -> Parent | None:
     """The parent that is a stream, if any."""
     return next((parent for parent in stream.parents if parent.stream is not None), None)

@@ -13,7 +13,7 @@ from tap_saas.connector import formats
 from tap_saas.connector.exchange import Page
 from tap_saas.connector.incremental import Incremental, Interval, merge
 from tap_saas.connector.responses import server_date
-from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError
+from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError, StateError
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.shape import Batch
@@ -55,6 +55,7 @@ class Pass(msgspec.Struct, kw_only=True):
         """The walk that was left in flight, or a new one with its bounds frozen."""
         walk = self.bookmark.walk
         if walk is not None:
+            self._check(walk)
             log.info("%s: going on with the pass of %s", self.stream, walk.started_at)
             return walk
         now = self.now()
@@ -71,6 +72,23 @@ class Pass(msgspec.Struct, kw_only=True):
         if incremental.end is not None or incremental.window is not None:
             walk.until = incremental.store(now) if incremental.kind == "instant" else None
         return walk
+
+    def _check(self, walk: Walk) -> None:
+        """Refuse a walk of another kind of replication key."""
+        incremental = self.incremental
+        if incremental is None:
+            return
+        try:
+            for value in (walk.since, walk.until, walk.max_seen, walk.before, walk.moved):
+                if value is not None:
+                    incremental.restore(value)
+            self.bookmark.windows_done(incremental)
+        except (ValueError, TypeError) as error:
+            raise StateError(
+                f"resume cannot be read ({error})",
+                stream=self.stream,
+                do="mend the state, or run with a full refresh",
+            ) from error
 
     def _incremental(self, incremental: Incremental, walk: Walk) -> Iterator[Fed]:
         since = None if walk.since is None else incremental.restore(walk.since)

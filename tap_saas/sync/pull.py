@@ -17,7 +17,13 @@ from tap_saas.connector.model import Stream
 from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
-from tap_saas.sync.partitions import Context, Partitions, is_partitioned, parent_stream
+from tap_saas.sync.partitions import (
+    Context,
+    Partitions,
+    is_group,
+    is_partitioned,
+    parent_stream,
+)
 from tap_saas.sync.passes import FORGOTTEN, Pass
 from tap_saas.sync.shape import Batch
 from tap_saas.sync.skips import Skips
@@ -58,7 +64,6 @@ class PullFeed:
         self._p = pull
         self._skips = Skips(pull.stream.name)
         self._partitions = Partitions(pull.streams, pull.values, self._list)
-        self._open: Bookmark | None = None
         self._went_on = False
 
     def pages(self) -> Generator[Fed]:
@@ -71,18 +76,12 @@ class PullFeed:
         else:
             yield from self._bookmarked()
 
-    def restart(self) -> None:
-        """Begin the pass in flight again in the next run."""
-        if self._open is not None:
-            self._open.restart()
-
     @property
     def _incremental(self) -> Any:
         return None if self._p.full else self._p.stream.incremental
 
     def _partition(self, context: Context, bookmark: Bookmark) -> Iterator[Fed]:
         """One partition with its own bookmark; `restart` verdicts begin the pass again."""
-        self._open = bookmark
         for _ in range(MAX_RESTARTS + 1):
             run = Pass(
                 stream=self._p.stream.name,
@@ -149,7 +148,7 @@ class PullFeed:
 
     def _children(self) -> Iterator[Fed]:
         """Children that are read whole; a forgotten page token starts the pass again."""
-        bookmark = self._open = self._p.bookmark(None)
+        bookmark = self._p.bookmark(None)
         resumed = bookmark.walk is not None
         try:
             yield from self._children_from(bookmark)
@@ -164,6 +163,12 @@ class PullFeed:
     def _children_from(self, bookmark: Bookmark) -> Iterator[Fed]:
         """One bookmark says which parents of which page are done, and the page of a child."""
         place = bookmark.walk or Walk(started_at=instant_text(self._p.now()))
+        if place.page_token is not None and not is_group(place.page_token):
+            raise StateError(
+                "resume cannot be read (its page token names no parent)",
+                stream=self._p.stream.name,
+                do="mend the state, or run with a full refresh",
+            )
         group, inner, token = place.page_token or [None, None, None]
         for found, contexts in self._partitions.groups(self._p.stream, group):
             if found != group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Mapping
@@ -116,6 +117,9 @@ class StreamSync:
         return False
 
     def _pull(self, counter: Any) -> None:
+        if self._stream.sample_error is not None:
+            raise self._stream.sample_error
+        begun = copy.deepcopy(self._whole.data)
         feed = self._feed()
         watermark = self._whole.data["replication_key_value"]
         self._run.report.moved(self._stream.name, watermark_from=watermark)
@@ -124,7 +128,9 @@ class StreamSync:
                 self._page(fed, counter)
             self._ledger.judge(at_end=True)
         except RejectRatioError:
-            feed.restart()
+            # As if the run had not been: the next one reads and judges the same records again.
+            self._whole.data.clear()
+            self._whole.data.update(begun)
             raise
 
     def _feed(self) -> PullFeed:
