@@ -97,7 +97,10 @@ def check(config: Mapping[str, Any]) -> None:
     for error in sorted(validator.iter_errors(dict(config)), key=lambda e: list(map(str, e.path))):
         where = ".".join(map(str, error.path))
         if error.validator == "required":
-            lines.append("connector is missing; name a connector file or a bundled connector")
+            lines.append(
+                "connector is missing; name a connector file or a bundled connector "
+                "(to try one, `saasctl demo up` and connector: sandbox)"
+            )
         else:
             lines.append(f"{where}: {error.message}")
     if isinstance(config.get("max_duration"), str):

@@ -62,9 +62,9 @@ class Sandbox:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def tell(self, method: str, path: str, **fields: Any) -> Any:
+    def tell(self, method: str, at: str, /, **fields: Any) -> Any:
         """What the sandbox answers on one of its own paths."""
-        answer = requests.request(method, f"{self.url}{path}", json=fields or None, timeout=30)
+        answer = requests.request(method, f"{self.url}{at}", json=fields or None, timeout=30)
         answer.raise_for_status()
         return answer.json()
 
@@ -317,7 +317,6 @@ class Child:
         self._alarm = threading.Timer(PATIENCE_S, self._popen.kill)
         self._alarm.daemon = True
         self._alarm.start()
-        self.peak_rss_kb = 0
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -333,15 +332,21 @@ class Child:
     def pid(self) -> int:
         return self._popen.pid
 
+    def peak_kb(self) -> int:
+        """The most memory that it has had so far, in KB (VmHWM of proc(5): Linux only).
+
+        `getrusage` would give that of the process that started it where that is more.
+        """
+        status = Path(f"/proc/{self._popen.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._popen.send_signal(number)
 
     def wait(self) -> int:
         """The exit code; as a shell says it for one that a signal ended."""
-        _, status, usage = os.wait4(self._popen.pid, 0)
-        self._popen.returncode = code = os.waitstatus_to_exitcode(status)
-        self.peak_rss_kb = usage.ru_maxrss
+        code = self._popen.wait()
         self._alarm.cancel()
         self.stdout.close()
         return code if code >= 0 else 128 - code

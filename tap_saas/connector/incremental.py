@@ -206,7 +206,7 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The furthest that the watermark may move: the safety lag before the pass's start."""
         if isinstance(max_seen, datetime):
             lag = self.lag or Distance(timedelta(minutes=1))
-            return max_seen
+            return min(max_seen, cast(datetime, lag.back(pass_start)))
         return self.lag.back(max_seen) if self.lag else max_seen
 
     def values(self, since: Key | None, until: Key | None) -> dict[str, Any]:

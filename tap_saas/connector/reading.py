@@ -89,7 +89,9 @@ class Reading:
         for name, setting in self.settings.items():
             if name in self.values.samples and (name in asked or name not in everywhere):
                 variable = f" or the variable {setting.env}" if setting.env else ""
-                lines.append(f"the setting {name} is missing; set settings.{name}{variable}")
+                about = f" ({setting.description})" if setting.description else ""
+                do = f"set settings.{name}{variable}{about}"
+                lines.append(f"the setting {name} is missing; {do}")
         for by, branches in _selects(self._file):
             value = self.values.values.get(by)
             if by not in self.values.samples and written(value) not in branches:

@@ -49,3 +49,9 @@ def test_plain_http_is_private_on_this_machine_only(url: str, private: bool) -> 
 
 def test_a_broken_port_is_no_trusted_url() -> None:
     assert not HttpOptions().trusts("https://api.acme.example:x/", BASE)
+
+
+def test_plain_http_is_never_trusted_even_by_an_api_that_has_no_other() -> None:
+    base = "http://api.acme.example/v1"
+    assert not HttpOptions(hosts=["api.acme.example"]).trusts(f"{base}/me", base)
+    assert HttpOptions().trusts("http://127.0.0.1:80/x", "http://127.0.0.1/v1")

@@ -115,6 +115,7 @@ PATTERN = "the setting a does not fit the pattern [a-z]+; correct it"
     [
         ("{}", {}, "the setting a is missing; set settings.a"),
         ("{env: A_KEY}", {}, "the setting a is missing; set settings.a or the variable A_KEY"),
+        ("{description: Any}", {}, "the setting a is missing; set settings.a (Any)"),
         ("{type: integer}", {"a": "x"}, WHOLE),
         ("{type: integer}", {"a": True}, WHOLE),
         ("{type: boolean}", {"a": "maybe"}, "the setting a is not true or false; give one of them"),
@@ -271,6 +272,10 @@ def test_merging_keeps_every_own_value_and_every_default_beside_it(base: Any, ow
 def test_what_a_stream_takes_away_is_gone(base: Any, own: Any) -> None:
     others = {key: value for key, value in own.items() if key not in base}
     assert merged(base, dict.fromkeys(base) | others) == others
+
+
+def test_a_null_that_takes_nothing_away_is_a_null() -> None:
+    assert merged({"json": {"a": 1}}, {"json": {"b": None}}) == {"json": {"a": 1, "b": None}}
 
 
 def test_a_map_of_another_type_replaces_the_whole() -> None:

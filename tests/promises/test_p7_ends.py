@@ -59,13 +59,13 @@ def keep(shop: Pipeline, done: Done) -> None:
 
 
 def test_the_smallest_limit_of_requests_still_comes_to_the_end(folder: Path) -> None:
-    with sandbox(customers=10, orders=4, events=0) as box:
+    with sandbox(customers=10, orders=2, events=0) as box:
         shop = Pipeline(folder, box.url, connector(CONNECTOR, size=5))
         assert shop.tap("--discover").code == 0
         shop.configure(max_requests=2)
         wanted = {stream: truth(box, stream) for stream in STREAMS}
         seen: dict[str, set[str]] = {stream: set() for stream in STREAMS}
-        for _ in range(7):
+        for _ in range(5):
             done = shop.tap()
             assert done.code == 0, done.told
             assert any("incomplete: max_requests is reached" in line for line in done.warnings)
@@ -106,7 +106,8 @@ def test_sigterm_ends_after_the_page_in_hand(folder: Path, box: Sandbox) -> None
     first = ended(tap, out)
     assert first.code == SIGTERM, first.told
     first.assert_singer()
-    assert first.messages[-1]["type"] == "STATE"
+    last = [message for message in first.messages if message.get("stream") != "_runs"][-1]
+    assert last["type"] == "STATE"
     assert first.last_state["bookmarks"]["orders"]["resume"]
     assert not first.lines
     box.calm()
@@ -118,7 +119,7 @@ def test_sigterm_ends_after_the_page_in_hand(folder: Path, box: Sandbox) -> None
 
 def test_sigterm_ends_a_long_wait_at_once(folder: Path, box: Sandbox) -> None:
     box.fault("/orders", "429", times=None, retry_after="seconds", after_s=30)
-    shop = Pipeline(folder, box.url, connector(ORDERS.replace("/orders", "/orders")))
+    shop = Pipeline(folder, box.url, connector(ORDERS))
     tap = shop.start_tap()
     while not box.arrivals("/orders"):
         time.sleep(0.05)
