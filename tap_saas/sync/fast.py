@@ -74,7 +74,7 @@ class FastLane:
         Raises:
             SurpriseError: a record does not fit, or has a text that PostgreSQL does not store.
         """
-        if b"\\u" in raw and (b"\\u0000" in raw or b"\\ud" in raw or b"\\uD" in raw):
+        if b"\\" in raw and (b"\\u0000" in raw or b"\\ud" in raw or b"\\uD" in raw):
             raise SurpriseError("text")
         try:
             records: list[Any] = self._decoder.decode(raw)

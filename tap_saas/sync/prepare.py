@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from tap_saas.connector.fields import ShapeError
+from tap_saas.connector.fields import Shaper, ShapeError
 from tap_saas.errors import ApiError, RejectRatioError
 from tap_saas.sync import evolve, structs
 from tap_saas.sync.columns import Columns, bad_name
@@ -61,6 +61,10 @@ class Preparer:
         """Take these columns from now on."""
         self.shape = self.shape.with_columns(columns)
         self._renew()
+
+    def shape_by(self, shaper: Shaper | None) -> None:
+        """Shape records by this from now on: `fields.add` may name a partition's values."""
+        self.shape = msgspec.structs.replace(self.shape, shaper=shaper)
 
     def prepare_fast(
         self, records: list[Any], constant: Mapping[str, Any], since: Any

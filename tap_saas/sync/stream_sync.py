@@ -51,6 +51,7 @@ class StreamSync:
         columns = stream.columns
         self._plain = sdk.is_plain(stream)
         self._preparer = Preparer(self._shape(columns), Newest(), fast=self._plain)
+        self._shaped_for: dict[str, Any] = {}
         self._emitted = 0
         self._unsaid = 0
         self._said_at = time.monotonic()
@@ -208,6 +209,10 @@ class StreamSync:
             records = read_records(self._form.records, page.response)
         else:
             records = page.records
+        if self._form.fields is not None and fed.constant and self._shaped_for != fed.constant:
+            values = {**self._run.values, **fed.constant}
+            self._preparer.shape_by(self._form.shaper(values))
+            self._shaped_for = dict(fed.constant)
         return self._preparer.prepare(records, constant, fed.since)
 
     def _encode(self, rows: list[Any], at: str) -> bytes:
