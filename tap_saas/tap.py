@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import IO, Any, ClassVar
 
@@ -125,6 +125,8 @@ class TapSaaS(Tap):
         """Write the catalog, or fail where a stream's schema could not be learnt."""
         for stream in self.streams.values():
             if isinstance(stream, SaasStream) and stream.schema and stream.sample_error is not None:
+                if self.stop.signum:
+                    raise SystemExit(128 + self.stop.signum)
                 raise stream.sample_error
         return super().run_discovery()
 

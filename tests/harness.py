@@ -15,8 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -30,6 +32,7 @@ from target_config.settings import target_settings, write_config
 BIN = Path(sys.executable).parent
 KEY = "sandbox-key"
 SCHEMA = "shop"
+SECRETS = ("sandbox-key", "sandbox-secret", "wrong-secret-7f3a")
 PATIENCE_S = 100.0  # no single process of a test takes so long
 CUT = 65_536
 KEYS = {"order_lines": "order_id::text || ':' || line_no::text"}
@@ -41,19 +44,42 @@ settings:
   url: {}
   key: {secret: true, env: SHOP_KEY}
 base_url: "{url}"
-auth: {type: bearer, token: "{key}"}
 """
+BEARER = 'auth: {type: bearer, token: "{key}"}\n'
 DEFAULTS = """\
 defaults:
   records: $.data
   primary_key: [id]
-  pagination: {type: cursor, next: $.next_cursor, send: param:cursor, size: {send: param:limit, value: SIZE}}
+  pagination:
+    {type: cursor, next: $.next_cursor, send: param:cursor, more: $.has_more,
+     size: {send: param:limit, value: SIZE}}
 """
 
 
-def connector(streams: str, *, size: int = 10, more: str = "") -> str:
+OAUTH = """\
+auth:
+  type: oauth2
+  grant: client_credentials
+  token_url: "{url}/oauth/token"
+  client: {id: sandbox, secret: "{key}", send: basic}
+"""
+OAUTH_SECRET = "sandbox-secret"
+
+
+def connector(streams: str, *, size: int = 10, more: str = "", auth: str = BEARER) -> str:
     """A connector for the sandbox: `streams` is YAML under `streams:`, `size` records a page."""
-    return f"{HEAD}{more}{DEFAULTS.replace('SIZE', str(size))}streams:\n{streams}"
+    return f"{HEAD}{auth}{more}{DEFAULTS.replace('SIZE', str(size))}streams:\n{streams}"
+
+
+ORDERS = """\
+  orders:
+    path: /orders
+    version: updated_at
+    schema:
+      type: object
+      properties: {id: {type: integer}, updated_at: {type: string, format: date-time}}
+"""
+"""A stream that needs no sample of its list; the fields that are not declared come by and by."""
 
 
 class Sandbox:
@@ -104,6 +130,51 @@ def sandbox(
         process.stop(running.pid)
 
 
+def identity(record: Mapping[str, Any]) -> tuple[str, str]:
+    """A record's key and version, as the sandbox's truth writes them."""
+    key = record["id"] if "id" in record else f"{record['order_id']}:{record['line_no']}"
+    at = datetime.fromisoformat(record["updated_at"])
+    return str(key), f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+class Answer(NamedTuple):
+    """What a small server of a test's own answers."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+
+
+@contextlib.contextmanager
+def serve(answer: Callable[[str], Answer]) -> Iterator[str]:
+    """Serve GET requests on loopback until the block ends; `answer` gets path and query."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            given = answer(self.path)
+            self.send_response_only(given.status)
+            self.send_header("Content-Type", given.content_type)
+            self.send_header("Content-Length", str(len(given.body)))
+            self.end_headers()
+            self.wfile.write(given.body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @dataclass(frozen=True)
 class Done:
     """A process that has ended: exit code, stdout, stderr."""
@@ -125,6 +196,10 @@ class Done:
             if message["type"] == "RECORD" and message["stream"] == stream
         ]
 
+    def versions(self, stream: str) -> list[tuple[str, str]]:
+        """Key and version of each record, in order, as the sandbox's truth writes them."""
+        return [identity(record) for record in self.records(stream)]
+
     @property
     def lines(self) -> list[str]:
         """What stderr says beyond the log of a run: the error lines of `tap-saas`."""
@@ -135,6 +210,21 @@ class Done:
         """The WARNING lines of the log."""
         return [line for line in self.told.splitlines() if " WARNING " in line]
 
+    def assert_one_line(self, code: int, *words: str) -> None:
+        """It failed as it should: the code, one line with these words, no trace, no secret."""
+        assert self.code == code, self.told
+        assert len(self.lines) == 1, self.told
+        assert [word for word in words if word not in self.lines[0]] == [], self.lines[0]
+        assert "Traceback" not in self.told, self.told
+        assert "internal error" not in self.told, self.told
+        self.assert_no_secret()
+        self.assert_singer()
+
+    def assert_no_secret(self) -> None:
+        """Nothing that must stay hidden is in what it wrote."""
+        for secret in SECRETS:
+            assert secret.encode() not in self.out, secret
+            assert secret not in self.told, secret
 
     @property
     def last_state(self) -> dict[str, Any]:
@@ -216,9 +306,10 @@ class Pipeline:
 
     def prepare(self) -> None:
         """`saasctl target prepare`: tables and guards."""
-        command = [BIN / "saasctl", "target", "prepare", self.yaml, "--config", self.config]
-        command += ["--schema", SCHEMA, "--database-url", self.database]
-        done = finish(start(command, self.environment))
+        done = finish(start([
+            BIN / "saasctl", "target", "prepare", self.yaml, "--config", self.config,
+            "--schema", SCHEMA, "--database-url", self.database,
+        ], self.environment))  # fmt: skip
         assert done.code == 0, done.told
 
     def tap(self, *arguments: str, **environment: str) -> Done:
@@ -227,8 +318,8 @@ class Pipeline:
 
     def start_tap(self, *arguments: str, **environment: str) -> Child:
         """The tap alone: with the state where there is one."""
-        state = ["--state", self.state] if self.state.exists() else []
-        command = [BIN / "tap-saas", "--config", self.config, *state, *arguments]
+        state: list[str | Path] = ["--state", self.state] if self.state.exists() else []
+        command: list[str | Path] = [BIN / "tap-saas", "--config", self.config, *state, *arguments]
         return start(command, {**self.environment, **environment})
 
     def start_target(self) -> Child:

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from tap_saas.connector.fields import Shaper, ShapeError
+from tap_saas.connector.fields import ShapeError, Shaper
 from tap_saas.errors import ApiError, RejectRatioError
 from tap_saas.sync import evolve, structs
 from tap_saas.sync.columns import Columns, bad_name

@@ -93,6 +93,6 @@ class Ledger:
             raise RejectRatioError(
                 f"{bad:,} of {self.records:,} records rejected (limit {self._max * 100:g} %), "
                 f"most: {error} {count:,}",
-                do=f"see table {STREAM}, run {self._run_id}; the next run reads the same records again",
+                do=f"see table {STREAM}, run {self._run_id}; the next run reads the same again",
                 stream=self._stream,
             )

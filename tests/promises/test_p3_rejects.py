@@ -10,6 +10,8 @@ from typing import Any
 
 from harness import Pipeline, Sandbox, connector
 
+from target_config.settings import shipped
+
 INCREMENTAL = "    incremental: {key: updated_at, start: {send: param:updated_after}, order: asc}\n"
 LEARNT = "  oddities:\n    path: /oddities\n    version: updated_at\n"
 DECLARED = f"""\
@@ -27,6 +29,7 @@ DECLARED = f"""\
         updated_at: {{type: [string, "null"], format: date-time}}
 """
 NO_LIMIT = "    max_rejects: 100%\n"
+USES_COPY = shipped()["use_copy"]
 DATE = "bad_date"
 TYPE = "bad_type"
 REASONS = {
@@ -63,7 +66,8 @@ def test_declared_types_every_odd_record_is_a_row_or_a_reject_as_it_should(
 ) -> None:
     shop = Pipeline(folder, box.url, connector(DECLARED + NO_LIMIT), database=database)
     shop.prepare()
-    shop.run().assert_good()
+    done = shop.run()
+    done.assert_good()
     verdicts = _verdicts(box)
     rejected = _rejected(shop)
     wanted = {v["case"]: REASONS[v["why"]] for v in verdicts if v["expect"] == "reject"}
@@ -73,9 +77,10 @@ def test_declared_types_every_odd_record_is_a_row_or_a_reject_as_it_should(
         "SELECT id, \"case\", text, at AT TIME ZONE 'UTC', amount, count FROM shop.oddities"
     )}  # fmt: skip
     assert sorted(rows) == sorted(v["id"] for v in verdicts if v["expect"] == "row")
+    sent = {record["id"]: record for record in done.tap.records("oddities")}
     for verdict in verdicts:
         if verdict["expect"] == "row":
-            _assert_arrived(verdict, rows[verdict["id"]])
+            _assert_arrived(verdict, rows[verdict["id"]], sent[verdict["id"]])
     stale = sum(v["expect"] == "stale" for v in verdicts)
     assert len(rows) + len(rejected) + stale == len(verdicts)
     # The run says the same of itself.
@@ -85,18 +90,15 @@ def test_declared_types_every_odd_record_is_a_row_or_a_reject_as_it_should(
     assert errors == Counter(error for _, error, *_ in rejected)
 
 
-def _assert_arrived(verdict: dict[str, Any], row: tuple[Any, ...]) -> None:
+def _assert_arrived(verdict: dict[str, Any], row: tuple[Any, ...], sent: dict[str, Any]) -> None:
     _, case, text, at, amount, count = row
     assert case == verdict["case"]
-    found = {
-        "text": text,
-        "at": at and f"{at.isoformat()}Z".replace("123456Z", "123456Z"),
-        "amount": amount,
-        "count": count,
-    }
+    found = {"text": text, "at": at and f"{at.isoformat()}Z", "amount": amount, "count": count}
     for name, wanted in verdict["arrives"].items():
         if name == "amount" and wanted is not None:
-            assert found[name] == Decimal(wanted), case
+            assert Decimal(sent[name]) == Decimal(wanted), case
+            # COPY: target-postgres 0.8.1 makes a float of it.
+            assert amount == (Decimal(repr(float(wanted))) if USES_COPY else Decimal(wanted)), case
         else:
             assert found[name] == wanted, case
 
