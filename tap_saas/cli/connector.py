@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import click
 
+from tap_saas.cli.given import settings_options, tap_config
+
 
 @click.command()
 @click.argument("connector")
-def check(connector: str) -> int:
+@click.option("--online", is_flag=True, help="Also send the request that proves the credentials.")
+@settings_options
+def check(connector: str, online: bool, config: str | None, settings: tuple[str, ...]) -> int:
     """Tell all mistakes of the file CONNECTOR at once, each with its line and what to do.
 
-    Settings need not be set. Exit code 3 where there is a mistake; warnings alone give 0.
+    Settings need not be set, but for --online. Exit code 3 where there is a mistake, 4 where the
+    API refuses the credentials; warnings alone give 0.
     """
     from tap_saas.connector.check import check as find_mistakes
 
@@ -22,6 +27,12 @@ def check(connector: str) -> int:
         click.echo(f"{connector}: {errors} mistake{'s' if errors > 1 else ''}", err=True)
         return 3
     click.echo(f"{connector}: ok")
+    if online:
+        from tap_saas.sync.discovery import prove
+        from tap_saas.tap import TapSaaS
+
+        tap = TapSaaS.quiet(tap_config(connector, config, settings))
+        click.echo(f"{prove(tap.run)}: the credentials are good")
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tap_saas.client.client import Where
 from tap_saas.connector.decode import Decoded, read_records
 from tap_saas.connector.exchange import Page, Response
 from tap_saas.connector.model import Stream
@@ -147,6 +148,23 @@ def first_page(run: Run, stream: Stream) -> tuple[Page | None, list[dict[str, An
             return None, []
         records = [r for r in fed.page.records if isinstance(r, dict)]
         return fed.page, [{**fed.constant, **record} for record in records]
+
+
+def prove(run: Run) -> str:
+    """Send the connector's `check` request, else ask for a first page; what was asked.
+
+    Raises:
+        CredentialError: the API refuses the credentials.
+        ApiError: it answers wrongly, or not at all.
+    """
+    form = run.connector.check
+    if form is None:
+        name, stream = next(iter(run.connector.streams.items()))
+        first_page(run, stream)
+        return f"first page of {name}"
+    request = form.build({**run.values, "now": run.now(), "token": run.client.token(form)})
+    run.client.send(form, request, where=Where())
+    return f"{request.method} {request.url}"
 
 
 def shaped(run: Run, stream: Stream, records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tap_saas.cli import COMMANDS, HELP, cli
+from tap_saas.sandbox import process
 
 GOOD = """\
 name: acme
@@ -177,3 +178,19 @@ def test_a_wrong_call_is_one_line(
     assert got == code, err
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("proof", ["", "check: {path: /customers, params: {limit: 1}}\n"])
+def test_check_online_proves_the_credentials(proof: str, folder: Path) -> None:
+    running = process.start(customers=3, orders=3, events=3)
+    try:
+        text = proof + GOOD.replace('"https://{region}.acme.example"', running.url)
+        (folder / "acme.yaml").write_text(text)
+        good = saasctl("check", "acme.yaml", "--online", "--set", "key=sandbox-key")
+        bad = saasctl("check", "acme.yaml", "--online", "--set", "key=wrong-wrong")
+    finally:
+        process.stop(running.pid)
+    assert good[0] == 0, good
+    assert "the credentials are good" in good[1]
+    assert bad[0] == 4, bad
+    assert "wrong-wrong" not in bad[2]
