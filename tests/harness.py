@@ -133,8 +133,12 @@ def sandbox(
 def identity(record: Mapping[str, Any]) -> tuple[str, str]:
     """A record's key and version, as the sandbox's truth writes them."""
     key = record["id"] if "id" in record else f"{record['order_id']}:{record['line_no']}"
-    at = datetime.fromisoformat(record["updated_at"])
-    return str(key), f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return str(key), canonical(record["updated_at"])
+
+
+def canonical(instant: str) -> str:
+    """An instant in UTC as the sandbox's truth writes it: such texts sort as their instants do."""
+    return f"{datetime.fromisoformat(instant):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class Answer(NamedTuple):

@@ -181,9 +181,9 @@ class PullFeed:
                 yield from self._unless_skipped(context, self._child(context, place, bookmark))
                 if self._skips.whole_stream:
                     return
-                place.keys = [*place.keys, context]
-                place.page_token = [group, None, None]
-                bookmark.keep_walk(place)
+                if context not in place.keys:
+                    _note_done(place, context)
+                    bookmark.keep_walk(place)
         self._skips.judge()
         bookmark.succeed(self._p.now())
 

@@ -56,8 +56,10 @@ def keep(shop: Pipeline, done: Done) -> None:
 
 
 def test_the_smallest_limit_of_requests_still_comes_to_the_end(folder: Path) -> None:
+    # The first stream has its whole list read in every run: as much as the limit allows.
+    whole = re.sub("    incremental: .* order: asc}\n", "", CONNECTOR)
     with sandbox(customers=10, orders=2, events=0) as box:
-        shop = Pipeline(folder, box.url, connector(CONNECTOR, size=5))
+        shop = Pipeline(folder, box.url, connector(whole, size=5))
         assert shop.tap("--discover").code == 0
         shop.configure(max_requests=2)
         wanted = {stream: truth(box, stream) for stream in STREAMS}
