@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from harness import Child, Done, Pipeline, Sandbox, connector, identity, sandbox
 
 STREAMS = ("customers", "orders", "order_lines")
@@ -116,10 +117,11 @@ def test_sigterm_ends_after_the_page_in_hand(folder: Path, box: Sandbox) -> None
     assert keys(first, "orders") | keys(second, "orders") == truth(box, "orders")
 
 
-def test_sigterm_ends_a_long_wait_at_once(folder: Path, box: Sandbox) -> None:
+@pytest.mark.parametrize("mode", [[], ["--discover"]])
+def test_sigterm_ends_a_long_wait_at_once(mode: list[str], folder: Path, box: Sandbox) -> None:
     box.fault("/orders", "429", times=None, retry_after="seconds", after_s=30)
     shop = Pipeline(folder, box.url, connector(ORDERS))
-    tap = shop.start_tap()
+    tap = shop.start_tap(*mode)
     while not box.arrivals("/orders"):
         time.sleep(0.05)
     time.sleep(0.2)
