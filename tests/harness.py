@@ -1,4 +1,4 @@
-"""Real processes for tests of the whole way: a sandbox API, the tap, target-postgres, a state file.
+"""Real processes for tests of the whole way: the tap, target-postgres, a state file between runs.
 
 `Pipeline.run` pumps the tap's output into the target itself, so that a test can end either of them
 at any byte and knows exactly what has passed.
@@ -15,240 +15,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import jsonschema_rs
 import psycopg
-import requests
+from sandbox_api import KEY, Sandbox
+from singer_output import Done
 
-from tap_saas.sandbox import process
 from target_config.settings import target_settings, write_config
 
 BIN = Path(sys.executable).parent
-KEY = "sandbox-key"
 SCHEMA = "shop"
-SECRETS = ("sandbox-key", "sandbox-secret", "wrong-secret-7f3a")
 PATIENCE_S = 100.0  # no single process of a test takes so long
 CUT = 65_536
 KEYS = {"order_lines": "order_id::text || ':' || line_no::text"}
 VERSION = """to_char(updated_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
-HEAD = """\
-name: shop
-settings:
-  url: {}
-  key: {secret: true, env: SHOP_KEY}
-base_url: "{url}"
-"""
-BEARER = 'auth: {type: bearer, token: "{key}"}\n'
-DEFAULTS = """\
-defaults:
-  records: $.data
-  primary_key: [id]
-  pagination:
-    {type: cursor, next: $.next_cursor, send: param:cursor, more: $.has_more,
-     size: {send: param:limit, value: SIZE}}
-"""
-
-
-OAUTH = """\
-auth:
-  type: oauth2
-  grant: client_credentials
-  token_url: "{url}/oauth/token"
-  client: {id: sandbox, secret: "{key}", send: basic}
-"""
-OAUTH_SECRET = "sandbox-secret"
-
-
-def connector(streams: str, *, size: int = 10, more: str = "", auth: str = BEARER) -> str:
-    """A connector for the sandbox: `streams` is YAML under `streams:`, `size` records a page."""
-    return f"{HEAD}{auth}{more}{DEFAULTS.replace('SIZE', str(size))}streams:\n{streams}"
-
-
-ORDERS = """\
-  orders:
-    path: /orders
-    version: updated_at
-    schema:
-      type: object
-      properties: {id: {type: integer}, updated_at: {type: string, format: date-time}}
-"""
-"""A stream that needs no sample of its list; the fields that are not declared come by and by."""
-
-
-class Sandbox:
-    """A sandbox that runs, and its other side."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def tell(self, method: str, at: str, /, **fields: Any) -> Any:
-        """What the sandbox answers on one of its own paths."""
-        answer = requests.request(method, f"{self.url}{at}", json=fields or None, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
-
-    def change(self, stream: str, *, update: int = 0, insert: int = 0) -> None:
-        """Update and insert records."""
-        self.tell("POST", "/_world/change", stream=stream, update=update, insert=insert)
-
-    def fault(self, path: str, kind: str, **fields: Any) -> None:
-        """Let something go wrong from now on."""
-        self.tell("POST", "/_faults", path=path, kind=kind, **fields)
-
-    def truth(self, stream: str) -> list[tuple[str, str]]:
-        """Every key with its newest version, sorted."""
-        told = self.tell("GET", f"/_truth?stream={stream}&full=1")["records"]
-        return sorted((key, version) for key, version in told)
-
-    def arrivals(self, path: str) -> list[tuple[float, int]]:
-        """When requests for a path arrived (seconds) and how they were answered."""
-        times = self.tell("GET", "/_requests")["times"]
-        return [(at, status) for at, asked, status in times if asked == path]
-
-    def calm(self) -> None:
-        """No faults and limits, nothing counted, nothing changes."""
-        for path in ("/_faults", "/_limits", "/_world/churn", "/_requests"):
-            self.tell("DELETE", path)
-
-
-@contextlib.contextmanager
-def sandbox(
-    *, seed: int = 7, customers: int = 60, orders: int = 40, events: int = 600
-) -> Iterator[Sandbox]:
-    """A sandbox of one's own until the block ends."""
-    running = process.start(seed=seed, customers=customers, orders=orders, events=events)
-    try:
-        yield Sandbox(running.url)
-    finally:
-        process.stop(running.pid)
-
-
-def identity(record: Mapping[str, Any]) -> tuple[str, str]:
-    """A record's key and version, as the sandbox's truth writes them."""
-    key = record["id"] if "id" in record else f"{record['order_id']}:{record['line_no']}"
-    return str(key), canonical(record["updated_at"])
-
-
-def canonical(instant: str) -> str:
-    """An instant in UTC as the sandbox's truth writes it: such texts sort as their instants do."""
-    return f"{datetime.fromisoformat(instant):%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-class Answer(NamedTuple):
-    """What a small server of a test's own answers."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = "application/json"
-
-
-@contextlib.contextmanager
-def serve(answer: Callable[[str], Answer]) -> Iterator[str]:
-    """Serve GET requests on loopback until the block ends; `answer` gets path and query."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            given = answer(self.path)
-            self.send_response_only(given.status)
-            self.send_header("Content-Type", given.content_type)
-            self.send_header("Content-Length", str(len(given.body)))
-            self.end_headers()
-            self.wfile.write(given.body)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing is printed."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@dataclass(frozen=True)
-class Done:
-    """A process that has ended: exit code, stdout, stderr."""
-
-    code: int
-    out: bytes
-    told: str
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The whole lines of stdout, each a Singer message."""
-        return [json.loads(line) for line in self.out.splitlines(keepends=True) if _is_whole(line)]
-
-    def records(self, stream: str) -> list[dict[str, Any]]:
-        """The records of a stream, in order."""
-        return [
-            message["record"]
-            for message in self.messages
-            if message["type"] == "RECORD" and message["stream"] == stream
-        ]
-
-    def versions(self, stream: str) -> list[tuple[str, str]]:
-        """Key and version of each record, in order, as the sandbox's truth writes them."""
-        return [identity(record) for record in self.records(stream)]
-
-    @property
-    def lines(self) -> list[str]:
-        """What stderr says beyond the log of a run: the error lines of `tap-saas`."""
-        return [line for line in self.told.splitlines() if line.startswith("tap-saas: ")]
-
-    @property
-    def warnings(self) -> list[str]:
-        """The WARNING lines of the log."""
-        return [line for line in self.told.splitlines() if " WARNING " in line]
-
-    def assert_one_line(self, code: int, *words: str) -> None:
-        """It failed as it should: the code, one line with these words, no trace, no secret."""
-        assert self.code == code, self.told
-        assert len(self.lines) == 1, self.told
-        assert [word for word in words if word not in self.lines[0]] == [], self.lines[0]
-        assert "Traceback" not in self.told, self.told
-        assert "internal error" not in self.told, self.told
-        self.assert_no_secret()
-        self.assert_singer()
-
-    def assert_no_secret(self) -> None:
-        """Nothing that must stay hidden is in what it wrote."""
-        for secret in SECRETS:
-            assert secret.encode() not in self.out, secret
-            assert secret not in self.told, secret
-
-    @property
-    def last_state(self) -> dict[str, Any]:
-        """The value of the last STATE."""
-        states = [message["value"] for message in self.messages if message["type"] == "STATE"]
-        return dict(states[-1])
-
-    def assert_singer(self) -> None:
-        """Whole lines, only Singer messages, each record after its SCHEMA and as that says."""
-        assert not self.out or self.out.endswith(b"\n"), self.out[-200:]
-        validators: dict[str, jsonschema_rs.Validator] = {}
-        for message in self.messages:
-            kind = message["type"]
-            assert kind in {"SCHEMA", "RECORD", "STATE"}, message
-            if kind == "SCHEMA":
-                schema = {"additionalProperties": False, **message["schema"]}
-                assert set(message["key_properties"]) <= schema["properties"].keys()
-                validators[message["stream"]] = jsonschema_rs.validator_for(schema)
-            elif kind == "RECORD":
-                validators[message["stream"]].validate(message["record"])
 
 
 @dataclass(frozen=True)
@@ -489,8 +272,3 @@ def _up_to(passed: bytearray, piece: bytes, death: Death) -> bytes:
     if death.whole:
         end = piece.find(b"\n", max(end - 1, 0)) + 1 or len(piece)
     return piece[:end]
-
-
-def _is_whole(line: bytes) -> bool:
-    """Every line but a last one that a killed tap did not finish."""
-    return line.endswith(b"\n")

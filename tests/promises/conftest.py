@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Sandbox, sandbox
+from sandbox_api import Sandbox, sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)

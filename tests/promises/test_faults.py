@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import OAUTH, OAUTH_SECRET, ORDERS, Pipeline, Sandbox, connector
+from harness import Pipeline
+from sandbox_api import OAUTH, OAUTH_SECRET, ORDERS, Sandbox, connector
 
 QUICK = "retry: {first: 20ms, max: 50ms}\n"
 PAGES = 8

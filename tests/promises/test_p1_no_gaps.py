@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Death, Pipeline, Sandbox, canonical, connector, identity, sandbox
+from harness import Death, Pipeline
+from sandbox_api import Sandbox, connector, sandbox
+from singer_output import canonical, identity
 
 from tap_saas.sandbox.table import SLOT_BITS, SLOT_MASK
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import Pipeline, connector, sandbox
+from harness import Pipeline
+from sandbox_api import connector, sandbox
 
 STREAMS = ("customers", "orders", "events")
 CONNECTOR = connector(
@@ -56,9 +57,8 @@ def test_a_list_that_changes_while_it_is_read_is_exact_after_a_quiet_run(
             box.fault(path, "slow", times=None, delay_ms=20)
         for stream in ("customers", "orders"):
             box.tell("POST", "/_world/churn", stream=stream, every_ms=4)
-        for _ in range(2):
-            shop.run().assert_good()
+        shop.run().assert_good()
         stopped = box.tell("DELETE", "/_world/churn")
-        assert all(churn["changed"] > 100 for churn in stopped)
+        assert all(churn["changed"] > 50 for churn in stopped)
         shop.run().assert_good()
         shop.assert_exact(box, *STREAMS)

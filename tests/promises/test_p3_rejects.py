@@ -8,7 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness import Pipeline, Sandbox, connector
+from harness import Pipeline
+from sandbox_api import Sandbox, connector
 
 from target_config.settings import shipped
 

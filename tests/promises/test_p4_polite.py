@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
-from harness import ORDERS, Pipeline, Sandbox, connector
+from harness import Pipeline
+from sandbox_api import ORDERS, Sandbox, connector
 
 QUICK = "retry: {first: 50ms, max: 200ms}\n"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from harness import Pipeline, connector, sandbox
+from harness import Pipeline
+from sandbox_api import connector, sandbox
 
 FEW, MANY = 20_000, 100_000
 MOST_GROWTH_KB = 15 * 1024

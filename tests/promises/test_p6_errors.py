@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import (
-    OAUTH,
-    OAUTH_SECRET,
-    ORDERS,
-    Answer,
-    Pipeline,
-    Sandbox,
-    connector,
-    serve,
-)
+from harness import Pipeline
+from sandbox_api import OAUTH, OAUTH_SECRET, ORDERS, Answer, Sandbox, connector, serve
 
 CONFIG, CONNECTOR, CREDENTIAL, API, STATE = 2, 3, 4, 5, 7
 QUICK = "retry: {attempts: 3, first: 10ms, max: 20ms}\n"

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Child, Done, Pipeline, Sandbox, connector, identity, sandbox
+from harness import Child, Pipeline
+from sandbox_api import Sandbox, connector, sandbox
+from singer_output import Done, identity
 
 STREAMS = ("customers", "orders", "order_lines")
 CONNECTOR = """\
