@@ -59,7 +59,7 @@ def _shifts(zone: str, use_copy: bool) -> Iterator[tuple[str, str]]:
     if zone not in _UTC_ZONES and not use_copy:
         yield (
             f"the session's time zone is {zone}: INSERT shifts the hour when clocks go back",
-            "ALTER ROLE or ALTER DATABASE ... SET timezone = 'UTC', or use_copy: true",
+            "run target-postgres with PGTZ=UTC, or ALTER DATABASE ... SET timezone = 'UTC'",
         )
 
 

@@ -2,7 +2,7 @@
 
 | setting | why |
 | --- | --- |
-| `use_copy` | COPY is faster than INSERT; it needs the `postgresql+psycopg` URL that is made here |
+| `use_copy` | off: COPY is faster, but sends numeric through a float: 17 digits, `1.0` for 1 |
 | `batch_size_rows` | rows of one transaction, kept in memory; the newest window covers as many |
 | `validate_records` | off: the tap has checked every record, a second check costs 55 us each |
 | `add_record_metadata` | the `_sdc_*` columns, without which neither guard nor deletes can work |

@@ -85,12 +85,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`{size: 30d, align: day}`: a long time is read in pieces, one after the other.
 
     size: how long a window is
-    min: how small a window may become when it has to be halved
     align: windows end at full minutes, hours or days of the key's zone
     """
 
     size: Duration
-    min: Duration | None = None
     align: Literal["minute", "hour", "day"] | None = None
 
     def end(self, begin: datetime, zone: ZoneInfo | None) -> datetime:
@@ -236,17 +234,6 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             end = self._window_end(self.window, begin, last, zone)
             yield begin, end
             begin = end
-
-    def halves(self, interval: Interval) -> tuple[Interval, Interval] | None:
-        """The two halves of a window, `None` when they would be smaller than `window.min`."""
-        start, end = interval
-        if not isinstance(start, datetime) or not isinstance(end, datetime):
-            return None
-        smallest = (self.window and self.window.min) or self._precision.value
-        half = (end - start) / 2
-        if half < cast(timedelta, smallest):
-            return None
-        return (start, start + half), (start + half, end)
 
     @property
     def _precision(self) -> Distance:

@@ -242,10 +242,10 @@ class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
 
     def says_end(self, response: Response) -> bool:
         """True for a cursor that is null or empty."""
-        return _is_blank(self.next.read(response))
+        return self.next.is_blank(response)
 
     def _following(self, page: Page) -> PageToken | None:
-        return _there(self.next.read(page.response))
+        return self.next.there(page.response)
 
 
 class NextUrl(Paginator, frozen=True, kw_only=True, tag="next_url"):
@@ -261,10 +261,10 @@ class NextUrl(Paginator, frozen=True, kw_only=True, tag="next_url"):
 
     def says_end(self, response: Response) -> bool:
         """True for a URL that is null or empty."""
-        return _is_blank(self.next.read(response))
+        return self.next.is_blank(response)
 
     def _following(self, page: Page) -> PageToken | None:
-        link = _there(self.next.read(page.response))
+        link = self.next.there(page.response)
         if link is not None and not isinstance(link, str):
             raise ApiError(f"the next link at {self.next} is {link!r}, not a URL")
         return None if link is None else urljoin(page.response.url, link)
@@ -294,15 +294,6 @@ def _to_link(request: Request, token: PageToken | None) -> Request:
     if not isinstance(token, str):
         raise _stale(token)
     return request.with_url(token)
-
-
-def _is_blank(value: Any) -> bool:
-    return value is not UNSET and _there(value) is None
-
-
-def _there(value: Any) -> Any:
-    """What a response gives as the next page; nothing, null, "", false or 0 is None."""
-    return value if value is not UNSET and value else None
 
 
 class Seek(Paginator, frozen=True, kw_only=True, tag="seek"):

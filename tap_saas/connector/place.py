@@ -96,6 +96,15 @@ class TakenFrom(Place):
     kinds = ("header", "body", "status")
     example = "$.next or header:X-Next"
 
+    def there(self, response: Response) -> Any:
+        """The value, None for nothing, null, "", false or 0."""
+        value = self.read(response)
+        return value if value is not UNSET and value else None
+
+    def is_blank(self, response: Response) -> bool:
+        """True where the place is in the response, with nothing in it."""
+        return self.read(response) is not UNSET and self.there(response) is None
+
 
 class SentTo(Place):
     """A place in a request: `param:name`, `header:Name`, `body:$.a.b`."""

@@ -124,7 +124,7 @@ def _check_schema(
         return
     parsed = stream.fields.types if stream.fields else {}
     for name in _named_columns(stream):
-        if name not in properties and name not in parsed:
+        if name not in {*properties, *parsed, *stream.context}:
             findings.tell(where, f'the schema lacks the field "{name}"', "add it to `properties:`")
     version = stream.version_column
     declared = properties.keys() - parsed.keys()
@@ -308,8 +308,6 @@ class _Incremental:
         elif window.align is not None and window.size % GRAINS[window.align]:
             what = f"windows that end at a full {window.align} are whole {window.align}s long"
             self._tell(["window", "size"], what, "make `size` a multiple of `align`")
-        elif window.min is not None and window.min > window.size:
-            self._tell(["window", "min"], "the smallest window is larger than `size`", "lower it")
 
     def _check_order(self) -> None:
         if self._incremental.order == "asc" and isinstance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class StreamSync:
         self._plain = sdk.is_plain(stream)
         self._preparer = Preparer(self._shape(columns), Newest(), fast=self._plain)
         self._shaped_for: dict[str, Any] = {}
+        self._aside: Counter[str] = Counter()
         self._emitted = 0
         self._unsaid = 0
         self._said_at = time.monotonic()
@@ -234,6 +236,13 @@ class StreamSync:
     def _report(self, batch: Batch, wrote_s: float, counter: Any) -> None:
         report, name = self._run.report, self._stream.name
         counter.increment(len(batch.rows))
+        self._aside.update(
+            {
+                "older versions left out": batch.stale,
+                "records filtered": batch.filtered,
+                "values kept in a __text column": batch.contradicted,
+            }
+        )
         report.ingested(name, len(batch.rows))
         if batch.rejects:
             report.rejected(name, len(batch.rejects))
@@ -252,6 +261,9 @@ class StreamSync:
     def _end(self) -> None:
         """The stream's row in `_runs`, then STATE."""
         name, data = self._stream.name, self._whole.data
+        for what, count in self._aside.items():
+            if count:
+                log.info("%s: %s: %d", name, what, count)
         self._run.report.moved(
             name, watermark_to=data["replication_key_value"], last_cursor=data["last_cursor"]
         )

@@ -244,16 +244,6 @@ def test_a_parsed_key_is_read_as_rfc_3339_and_sent_as_before() -> None:
     assert kept.bound(REQUEST, NOON, None).params == (("a", "1741608000"),)
 
 
-def test_a_window_is_halved_down_to_its_smallest_size() -> None:
-    kept = incremental(window={"size": "1d", "min": "6h"})
-    day = (NOON, NOON + timedelta(days=1))
-    halves = kept.halves(day)
-    assert halves == ((NOON, NOON + timedelta(hours=12)), (NOON + timedelta(hours=12), day[1]))
-    assert kept.halves(halves[0]) is not None
-    assert kept.halves((NOON, NOON + timedelta(hours=11))) is None
-    assert incremental(format="counter").halves((0, 10)) is None
-
-
 @pytest.mark.parametrize(("raw", "value"), [("5m", timedelta(minutes=5)), (7, 7), (0, 0)])
 def test_a_distance_is_a_duration_or_a_number(raw: Any, value: Any) -> None:
     assert Distance.parse(raw).value == value
