@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable
+from functools import cached_property
 from typing import Any
 
 from singer_sdk import Stream, Tap
@@ -16,6 +17,7 @@ from tap_saas.sync import discovery, sdk
 from tap_saas.sync.bookmark import learnt_schema
 from tap_saas.sync.columns import Columns, kind_of
 from tap_saas.sync.ledgers import LedgerStream
+from tap_saas.sync.output import StreamOutput
 from tap_saas.sync.run import Run
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,11 @@ class SaasStream(Stream):
     def saas_tap(self) -> Tap:
         """The tap, for the parts of `sync` that write."""
         return self._tap
+
+    @cached_property
+    def output(self) -> StreamOutput:
+        """What makes lines of this stream's records, the same for all feeds of a run."""
+        return StreamOutput(self)
 
     @property
     def columns(self) -> Columns:
