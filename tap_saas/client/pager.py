@@ -19,8 +19,8 @@ from tap_saas.connector.auth import Auth, Key, Select
 from tap_saas.connector.decode import Decoded
 from tap_saas.connector.exchange import Page, PageToken, Request, Response
 from tap_saas.connector.links import without_params
-from tap_saas.connector.model import Stream
-from tap_saas.connector.pagination import FirstPage
+from tap_saas.connector.paginator import FirstPage
+from tap_saas.connector.records_form import RecordsForm
 from tap_saas.connector.responses import Verdict
 from tap_saas.errors import ApiError
 
@@ -46,7 +46,7 @@ class RestartPass(Exception):  # noqa: N818 - a verdict, no error
 
 def walk(
     client: Client,
-    stream: Stream,
+    stream: RecordsForm,
     request: Request,
     *,
     token: PageToken | None,
@@ -85,7 +85,7 @@ class _Fetcher:
     """Fetches the pages of one walk, one after the other."""
 
     def __init__(
-        self, client: Client, stream: Stream, request: Request, decode: Decode, where: Where
+        self, client: Client, stream: RecordsForm, request: Request, decode: Decode, where: Where
     ) -> None:
         self._client = client
         self._stream = stream

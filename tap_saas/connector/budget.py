@@ -37,8 +37,12 @@ class Allowance(NamedTuple):
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{requests: 50000, per: 1d, reserve: 20%, spent: stop}` or `{concurrent: 8}`.
 
-    `reserve` is kept free for others. `spent: stop` ends the run, as a planned end, where it would
-    have to wait for longer than is left of it (more than a minute if it has no end).
+    requests: how many requests in the time that `per` says
+    per: any stretch of time of this length, not only full hours
+    concurrent: how many requests may be under way at once
+    reserve: a part that is kept free for others
+    spent: stop ends the run, as a planned end, where it would have to wait for longer than is left
+      of it (more than a minute if it has no end); unless said, it waits
     """
 
     requests: int | None = None
@@ -63,7 +67,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Reset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`{take: header:RateLimit-Reset, as: delta_s}`: when an API counts anew."""
+    """`{take: header:RateLimit-Reset, as: delta_s}`: when an API counts anew.
+
+    take: where it says so
+    as: how: seconds from now on, seconds since 1970, or an HTTP date
+    """
 
     take: TakenFrom
     as_: Literal["delta_s", "epoch_s", "epoch_ms", "http_date"] = msgspec.field(
@@ -107,10 +115,14 @@ class Learnt(NamedTuple):
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`all: {limits: [{requests: 100, per: 1s}, {concurrent: 8}]}`: limits that hold together.
 
-    `match` says for which requests, `POST /search/*` or a path alone: `*` is any text, slashes
-    too, `{name}` one part of the path, which is written as in `path`. `key` makes one bucket a
-    value; `share` is the part of every limit that is ours; `spread` sends evenly, not in bursts.
-    `remaining` and `reset` are where an API tells its own count.
+    limits: what may be sent, all of them hold
+    match: for which requests, `POST /search/*` or a path alone: * is any text, slashes too, {name}
+      one part of the path, which is written as in `path`
+    key: one bucket a value
+    share: the part of every limit that is ours
+    spread: send evenly, not in bursts
+    remaining: where an API tells how many requests are left
+    reset: where an API tells when it counts anew
     """
 
     limits: tuple[Limit, ...] = ()

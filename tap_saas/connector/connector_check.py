@@ -1,58 +1,31 @@
-"""What a schema cannot say about a whole connector: names, placeholders, parents, addresses."""
+"""What a schema cannot say about a whole connector: names, parents, what they give."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
-import msgspec
-
-from tap_saas.connector.auth import NoAuth, OAuth2, Select
 from tap_saas.connector.bind import coerce
-from tap_saas.connector.decoding import members
-from tap_saas.connector.http import is_private
+from tap_saas.connector.draft import Draft
+from tap_saas.connector.incremental_check import check_column
 from tap_saas.connector.lineage import ancestors, context, is_own_ancestor, shares_for_each
 from tap_saas.connector.mistake import Findings, Where, alternatives
-from tap_saas.connector.model import Connector, Setting, Stream
+from tap_saas.connector.model import Setting, Stream
 from tap_saas.connector.parents import Parent
-from tap_saas.connector.request_form import Params, RequestForm
-from tap_saas.connector.template import Template, Tree
+from tap_saas.connector.place import Condition
+from tap_saas.connector.request_check import check_form
 
 RESERVED = frozenset({"start", "end", "now", "token"})
 MAX_NAME_BYTES = 63
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A connector as far as it could be read.
-
-    `names` are all its streams, `streams` those that could be read and are switched on, `used` the
-    names of settings that appear anywhere.
-    """
-
-    connector: Connector
-    streams: dict[str, Stream]
-    names: tuple[str, ...]
-    off: frozenset[str]
-    used: frozenset[str]
-    values: Mapping[str, Any]
-    samples: frozenset[str]
-    findings: Findings
-
-    @property
-    def settings(self) -> Mapping[str, Setting]:
-        """What a user gives."""
-        return self.connector.settings
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def check_settings(settings: Mapping[str, Setting], findings: Findings) -> None:
     """Names, and defaults that fit their own rules."""
     for name, setting in settings.items():
         where = ("settings", name)
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             do = "use letters, digits and _, and begin with a letter"
             findings.tell(where, f'"{name}" is not a name', do)
         elif name in RESERVED:
@@ -76,44 +49,14 @@ def check_draft(draft: Draft) -> None:
         _check_parents(draft, name, where)
         if not is_own_ancestor(draft.streams, name):
             _check_context(draft, name, where)
-        _check_placeholders(draft, stream, where, context(draft.streams, name))
-        _check_if(draft, stream, where)
-        _check_addresses(draft, stream, where)
-        _check_select(draft, stream, where)
+        own, has_bounds = context(draft.streams, name), stream.incremental is not None
+        check_form(draft, stream, where, own, has_bounds=has_bounds)
+        if stream.deletes is not None and stream.deletes.list_ is not None:
+            at = (*where, "deletes", "list")
+            check_form(draft, stream.deletes.list_, at, own, has_bounds=has_bounds)
+        check_if(draft, stream.if_, where)
     if draft.connector.check is not None:
-        _check_placeholders(draft, draft.connector.check, ("check",), ())
-        _check_addresses(draft, draft.connector.check, ("check",))
-        _check_select(draft, draft.connector.check, ("check",))
-
-
-def placeholders(value: Any, where: Where) -> Iterator[tuple[Where, str, frozenset[str]]]:
-    """Every text with placeholders in a part of the model: its place, itself, and their names."""
-    if isinstance(value, Params):
-        yield from _in_tree(value.tree.raw, where)
-    elif isinstance(value, Tree):
-        yield from _in_tree(value.raw, where)
-    elif isinstance(value, Template):
-        yield where, str(value), value.names
-    elif isinstance(value, msgspec.Struct):
-        for name, inner in members(value):
-            yield from placeholders(inner, (*where, name))
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from placeholders(inner, (*where, key))
-    elif isinstance(value, list | tuple):
-        for n, inner in enumerate(value):
-            yield from placeholders(inner, (*where, n))
-
-
-def _in_tree(raw: Any, where: Where) -> Iterator[tuple[Where, str, frozenset[str]]]:
-    if isinstance(raw, str):
-        yield where, raw, Template.parse(raw).names
-    elif isinstance(raw, dict):
-        for key, inner in raw.items():
-            yield from _in_tree(inner, (*where, key))
-    elif isinstance(raw, list):
-        for n, inner in enumerate(raw):
-            yield from _in_tree(inner, (*where, n))
+        check_form(draft, draft.connector.check, ("check",), ())
 
 
 def _check_pattern(pattern: str, where: Where, findings: Findings) -> None:
@@ -133,7 +76,7 @@ def _check_default(setting: Setting, where: Where, findings: Findings) -> None:
 
 def _check_name(name: str, findings: Findings) -> None:
     where = ("streams", name)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         do = f"name it {re.sub(r'[^A-Za-z0-9_]+', '_', name).strip('_') or 'orders'}"
         what = f'"{name}" cannot be the name of a table: only letters, digits and _ are safe'
         findings.tell(where, what, do)
@@ -150,6 +93,7 @@ def _check_parents(draft: Draft, name: str, where: Where) -> None:
         at = (*where, "parents", n)
         if not draft.findings.is_touched(at):
             _check_parent(draft, parent, at)
+            _check_reading(draft, parent, stream, at)
     from_streams = [n for n, parent in enumerate(stream.parents) if parent.stream is not None]
     for n in from_streams[1:]:
         what = "a second parent stream cannot be combined with the first"
@@ -181,6 +125,29 @@ def _check_parent(draft: Draft, parent: Parent, where: Where) -> None:
             tell((*where, "values", name), f"{path} is a list of values", "give the path of one")
 
 
+def _check_reading(draft: Draft, parent: Parent, stream: Stream, where: Where) -> None:
+    """Which parents are read, and how many at once."""
+    tell = draft.findings.tell
+    for name in ("changed", "since"):
+        if getattr(parent, name) is not None and parent.stream is None:
+            tell((*where, name), f"`{name}` goes with `stream`", "take it away")
+    if parent.since is not None:
+        check_column(parent.since, (*where, "since"), draft.findings)
+    above = draft.streams.get(parent.stream or "")
+    if parent.changed is not None and above is not None and above.incremental is None:
+        what = f'"{parent.stream}" is always read whole, so all its records count as changed'
+        do = f"add `incremental:` to {parent.stream}, or take `changed` away"
+        tell((*where, "changed"), what, do)
+    if parent.batch is None:
+        return
+    if len(parent.names) != 1:
+        what = "a batch is a list of one value of each parent"
+        tell((*where, "batch"), what, "name one value, or take `batch` away")
+    elif parent.names[0] in stream.path.names:
+        what = f"a batch is a list, and the path holds one {{{parent.names[0]}}}"
+        tell((*where, "batch"), what, "send it in `params` or `body`, or take `batch` away")
+
+
 def _check_parent_stream(draft: Draft, name: str, where: Where) -> None:
     if name in draft.off:
         what = f'the stream "{name}" is switched off by its `if`'
@@ -209,7 +176,7 @@ def _check_context(draft: Draft, name: str, where: Where) -> None:
             own.append(((*where, "for_each", "as"), stream.for_each.as_))
     seen: set[str] = set()
     for at, inner in own:
-        _check_value_name(draft, inner, at, above | seen)
+        check_value_name(draft, inner, at, above | seen)
         seen.add(inner)
     if (
         seen
@@ -236,11 +203,12 @@ def _check_for_each(draft: Draft, name: str, where: Where) -> None:
         draft.findings.tell(where, what, "give it `type: array`")
 
 
-def _check_value_name(draft: Draft, name: str, where: Where, others: set[str]) -> None:
+def check_value_name(draft: Draft, name: str, where: Where, others: set[str]) -> None:
+    """Tell a placeholder whose name means something else already."""
     tell = draft.findings.tell
     if name in RESERVED:
         tell(where, f'the name "{name}" is taken', "use another name")
-    elif not _NAME.fullmatch(name):
+    elif not NAME.fullmatch(name):
         tell(where, f'"{name}" is not a name', "use letters, digits and _")
     elif name in draft.settings:
         tell(where, f'"{name}" hides the setting of that name', "use another name")
@@ -248,101 +216,10 @@ def _check_value_name(draft: Draft, name: str, where: Where, others: set[str]) -
         tell(where, f'"{name}" hides a value of that name from another parent', "use another name")
 
 
-def _check_placeholders(
-    draft: Draft, form: RequestForm, where: Where, own: tuple[str, ...]
-) -> None:
-    known = {*draft.settings, *own, "now"}
-    everywhere = known.union(*(context(draft.streams, name) for name in draft.streams))
-    if isinstance(form, Stream) and form.incremental is not None:
-        known |= {"start", "end"}
-    if any(isinstance(scheme, OAuth2) for scheme in _schemes(form.auth)):
-        known.add("token")
-    for at, text, names in placeholders(form, where):
-        allowed = everywhere if "budgets" in at else known
-        for name in sorted(names - allowed):
-            _tell_unknown(draft, at, text, name, known)
-
-
-def _tell_unknown(draft: Draft, where: Where, text: str, name: str, known: set[str]) -> None:
-    tell = draft.findings.tell
-    shown = text if len(text) <= MAX_NAME_BYTES else f"{{{name}}}"
-    if name in ("start", "end"):
-        take = f"take {{{name}}} away"
-        do = take if where[0] == "check" else f"add `incremental:` or {take}"
-        tell(where, f'"{shown}" needs `incremental`', do)
-    elif name == "token":
-        tell(where, f'"{shown}" needs an OAuth token', "use `auth: {type: oauth2}` or take it away")
-    else:
-        near = alternatives(name, known)
-        did = near if near and near.startswith("did") else f"add {name} to `settings`"
-        tell(where, f'"{shown}" has the unknown placeholder {{{name}}}', did)
-
-
-def _check_if(draft: Draft, stream: Stream, where: Where) -> None:
-    for place in stream.if_.places if stream.if_ else ():
+def check_if(draft: Draft, condition: Condition | None, where: Where) -> None:
+    """Tell what an `if` asks for that is no setting."""
+    for place in condition.places if condition else ():
         name = place.path.keys[0] if place.path and place.path.keys else str(place)
         if name not in draft.settings:
             do = alternatives(name, draft.settings) or "declare it under `settings`"
             draft.findings.tell((*where, "if"), f'there is no setting "{name}"', do)
-
-
-def _check_addresses(draft: Draft, form: RequestForm, where: Where) -> None:
-    tell = draft.findings.tell
-    relative = not re.match(r"(?i)https?://", str(form.path))
-    if form.base_url is None:
-        if relative and not draft.findings.is_touched(("base_url",)):
-            tell(
-                (*where, "path"),
-                "the path is relative, but there is no base_url",
-                "add `base_url:`",
-            )
-        return
-    has_auth = any(not isinstance(scheme, NoAuth) for scheme in _schemes(form.auth))
-    _check_url(draft, form.base_url, (*where, "base_url"), secret=has_auth)
-    if not relative:
-        _check_url(draft, form.path, (*where, "path"), secret=has_auth)
-    for n, scheme in enumerate(form.auth):
-        if isinstance(scheme, OAuth2):
-            _check_url(draft, scheme.token_url, (*where, "auth", n, "token_url"), secret=True)
-
-
-def _check_url(draft: Draft, template: Template, where: Where, *, secret: bool) -> None:
-    if template.names & draft.samples:
-        return
-    try:
-        url = template.fill(draft.values)
-    except ValueError as error:
-        what, _, do = str(error).partition("; ")
-        draft.findings.tell(where, what, do or None)
-        return
-    if not isinstance(url, str):
-        return
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        draft.findings.tell(where, f'"{url}" is no address', "begin with https://")
-    elif secret and not is_private(url):
-        what = f"credentials would go over plain http to {parts.netloc}, readable on the way"
-        draft.findings.tell(where, what, "write https://")
-
-
-def _check_select(draft: Draft, form: RequestForm, where: Where) -> None:
-    for n, scheme in enumerate(form.auth):
-        if isinstance(scheme, Select):
-            _check_branches(draft, scheme, (*where, "auth", n))
-
-
-def _check_branches(draft: Draft, select: Select, where: Where) -> None:
-    setting = draft.settings.get(select.by)
-    if setting is None:
-        do = alternatives(select.by, draft.settings) or "declare it under `settings`"
-        draft.findings.tell((*where, "by"), f'there is no setting "{select.by}"', do)
-
-
-def _schemes(auth: list[Any]) -> Iterator[Any]:
-    """All schemes, those in branches too."""
-    for scheme in auth:
-        if isinstance(scheme, Select):
-            for branch in scheme.of.values():
-                yield from _schemes(branch if isinstance(branch, list) else [branch])
-        else:
-            yield scheme

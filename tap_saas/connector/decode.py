@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from tap_saas.connector.exchange import Response
 from tap_saas.connector.jsonpath import Path
-from tap_saas.connector.model import Records
+from tap_saas.connector.records_form import Records
 from tap_saas.errors import ApiError
 
 NO_CONTENT = 204

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import Meta
 
 from tap_saas.connector.exchange import written
 from tap_saas.connector.notation import decode_notation
 from tap_saas.connector.template import Template
+
+FILLED_BY_LOAD = Meta(extra={"filled_by_load": True})
+"""Marks a field that is no YAML key."""
 
 
 def decode(kind: type, raw: Any) -> Any:

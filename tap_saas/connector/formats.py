@@ -9,10 +9,12 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tap_saas.connector.grains import after_epoch, after_iso, after_strftime
 from tap_saas.connector.written import Written, text_of
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _EPOCH_MICROSECONDS: Final = {"epoch_s": 10**6, "epoch_ms": 10**3, "epoch_us": 1}
 NAMES: Final = ("iso8601", "date", *_EPOCH_MICROSECONDS)
 _ODD_ENDS: Final = re.compile(r"\s*(?:z|utc|gmt)$|\s+(?=[+-]\d\d)", re.IGNORECASE)
@@ -81,7 +83,7 @@ class InstantFormat(Written):
     The optional zone is that of times without an offset (default UTC); an epoch has no zone.
     """
 
-    __slots__ = ("_read", "_write", "zone")
+    __slots__ = ("_after", "_read", "_write", "zone")
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -89,17 +91,21 @@ class InstantFormat(Written):
         self.zone: Final = zone
         self._read: Callable[[Any], datetime]
         self._write: Callable[[datetime], str | int]
+        self._after: Callable[[Any, datetime], datetime]
         if name in _EPOCH_MICROSECONDS:
             unit = _EPOCH_MICROSECONDS[name]
             self._read = lambda value: _read_epoch(value, unit)
             self._write = lambda instant: (instant - EPOCH) // (unit * _MICROSECOND)
+            self._after = lambda value, first: after_epoch(value, first, unit)
         elif "%" in name:
             _check_directives(name)
             self._read = lambda value: _read_strftime(value, name, zone)
             self._write = lambda instant: instant.astimezone(zone).strftime(name)
+            self._after = lambda value, first: after_strftime(value, first, name, zone)
         elif name in NAMES:
             self._read = lambda value: _read_iso(value, zone)
             self._write = _iso_writer(zone) if name == "iso8601" else _date_writer(zone)
+            self._after = lambda value, first: after_iso(value, first, zone)
         else:
             raise ValueError(
                 f"unknown format {name!r}; use one of {', '.join(NAMES)}, or a text like %Y-%m-%d"
@@ -113,6 +119,17 @@ class InstantFormat(Written):
     def read(self, value: Any) -> datetime:
         """The UTC instant, floored to microseconds; raises ValueError."""
         return self._read(value)
+
+    def read_end(self, value: Any) -> datetime:
+        """The last microsecond of the time that a value means: 10:00:05 ends at 10:00:05.999999.
+
+        A day ends at its zone's midnight. Raises ValueError.
+        """
+        first = self._read(value)
+        try:
+            return self._after(value, first) - _MICROSECOND
+        except OverflowError:
+            return _LAST
 
     def write(self, instant: datetime) -> str | int:
         """The instant as this format writes it; epochs are floored integers; raises ValueError."""

@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from tap_saas.connector.exchange import Request
 from tap_saas.connector.formats import InstantFormat, normalise_instant, read_instant
 from tap_saas.connector.jsonpath import Path
-from tap_saas.connector.place import SentTo
+from tap_saas.connector.place import Condition, SentTo, TakenFrom
 from tap_saas.connector.units import Duration, format_duration, parse_duration
 from tap_saas.connector.written import Written
 
@@ -85,10 +85,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`{size: 30d, align: day}`: a long time is read in pieces, one after the other.
 
     size: how long a window is
+    min: how short a window may become where `pagination.cap` splits it, `precision` unless said
     align: windows end at full minutes, hours or days of the key's zone
     """
 
     size: Duration
+    min: Duration | None = None
     align: Literal["minute", "hour", "day"] | None = None
 
     def end(self, begin: datetime, zone: ZoneInfo | None) -> datetime:
@@ -106,10 +108,44 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return end if end > begin else begin + self.size
 
 
+class SyncToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An API's own mark of how far a client has read: taken from a pass's last page, sent in the
+    first request of the next; `expired` holds for the answer that says it is no longer known.
+    """
+
+    token: TakenFrom
+    send: SentTo
+    expired: Condition
+
+
+class ReplicationKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`updated_at`, or `{token: $.sync_token, send: param:token, expired: status == 410}`.
+
+    field: a field of the record that grows with each change
+    token: where the last page gives the API's own sync token, which is then the watermark
+    send: where the next pass sends that token
+    expired: what holds where the API no longer knows the token: a full pass follows
+    """
+
+    field: Path | None = None
+    token: TakenFrom | None = None
+    send: SentTo | None = None
+    expired: Condition | None = None
+
+    def __post_init__(self) -> None:
+        of_token = (self.token, self.send, self.expired)
+        if self.field is not None:
+            if any(part is not None for part in of_token):
+                raise ValueError("a key is a field of the record or a sync token, not both")
+        elif any(part is None for part in of_token):
+            raise ValueError("a sync token needs `token`, `send` and `expired`")
+
+
 class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{key: updated_at, start: {send: param:updated_after}}`: only what changed since a run.
 
-    key: the replication key, a field of the record that grows with each change
+    key: the replication key, a field of the record that grows with each change; or the API's own
+        sync token, {token, send, expired}
     format: how records write it: iso8601, date, epoch_s, epoch_ms, epoch_us, a strftime text,
         counter, text
     zone: the zone of times that name none, UTC unless said
@@ -126,7 +162,7 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retention: how long the API keeps changes; an older watermark means a full pass
     """
 
-    key: Path | None = None
+    key: Annotated[ReplicationKey | None, Meta(extra={"short": "field"})] = None
     format: str = "iso8601"
     zone: str | None = None
     start: StartBound | None = None
@@ -151,7 +187,20 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def column(self) -> str | None:
         """The record's column that holds the key."""
-        return self.key.keys[-1] if self.key and self.key.keys else None
+        return self.field.keys[-1] if self.field and self.field.keys else None
+
+    @property
+    def field(self) -> Path | None:
+        """The record's field that grows with each change, `None` for rows without a date."""
+        return self.key.field if self.key else None
+
+    @property
+    def sync_token(self) -> SyncToken | None:
+        """The API's own mark, where that is the watermark: an opaque JSON value."""
+        key = self.key
+        if key is None or key.token is None or key.send is None or key.expired is None:
+            return None
+        return SyncToken(token=key.token, send=key.send, expired=key.expired)
 
     def reader(self) -> Callable[[Any], Key]:
         """The function that reads a record's key; it raises `ValueError` for what is none."""

@@ -37,6 +37,14 @@ def context(streams: Mapping[str, Stream], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_names(streams, name, frozenset())))
 
 
+def columns(streams: Mapping[str, Stream], name: str) -> tuple[str, ...]:
+    """The names of those values that become columns: one value each, so not those of a batch."""
+    above = (name, *ancestors(streams, name))
+    parents = [parent for one in above for parent in streams[one].parents]
+    batched = {inner for parent in parents if parent.batch for inner in parent.names}
+    return tuple(inner for inner in context(streams, name) if inner not in batched)
+
+
 def _names(streams: Mapping[str, Stream], name: str, below: frozenset[str]) -> Iterator[str]:
     stream = streams[name]
     for parent in stream.parents:

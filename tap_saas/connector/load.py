@@ -22,6 +22,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A connector that can run.
 
     `values` are the settings that have a value, secrets included; `secrets` are the texts to mask.
+    `unfinished` are the streams that still lack their pagination.
     """
 
     connector: Connector
@@ -30,20 +31,26 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     lines: LineMap
     warnings: list[Mistake] = []
+    unfinished: list[str] = []
 
 
 def load(
     source: str | Path,
     settings: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    *,
+    unfinished: bool = False,
 ) -> Loaded:
     """Read a connector, by path or bundled name, for a run with these settings.
+
+    With `unfinished` a stream may still lack its pagination: one page of it can be looked at.
 
     Raises:
         ConnectorError: the file has mistakes; it holds all of them.
         ConfigError: there is no such connector, or settings are missing or wrong.
     """
-    reading = Reading(locate(source), settings or {}, os.environ if env is None else env)
+    known_env = os.environ if env is None else env
+    reading = Reading(locate(source), settings or {}, known_env, unfinished=unfinished)
     connector = reading.connector()
     mistakes = reading.findings.mistakes
     problems = reading.problems()
@@ -60,6 +67,7 @@ def load(
         path=reading.source.path,
         lines=reading.source.lines,
         warnings=[mistake for mistake in mistakes if mistake.level == "warning"],
+        unfinished=reading.unfinished,
     )
 
 

@@ -62,7 +62,8 @@ class LineMap:
     def source(self, where: Where) -> Where:
         """The place in the file that `where` in the merged connector came from, or one around it.
 
-        A stream's key is its own, or written in `defaults`, or at the file's top.
+        A stream's key is its own, or written in `defaults`, or at the file's top; so is that of an
+        event log, and of the requests of both.
         """
         for candidate in _candidates(where):
             if candidate in self._lines:
@@ -134,10 +135,18 @@ class Findings:
 def _candidates(where: Where) -> list[Where]:
     """Where a key of the merged connector may have been written, the nearest first."""
     places = [where]
-    if len(where) > 2 and where[0] == "streams":
-        places += [("defaults", *where[2:]), where[2:]]
-    elif len(where) > 1 and where[0] == "check":
-        places.append(where[1:])
+    match where:
+        case ("streams", name, "deletes", "list", *key) if key:
+            places += [("streams", name, *key), ("defaults", "deletes", "list", *key)]
+            places += [("defaults", *key), tuple(key)]
+        case ("events" | "webhooks", _, "routes", _, "fetch", *key) if key:
+            places.append(tuple(key))
+        case ("streams" | "events", _, *key) if key:
+            places += [("defaults", *key), tuple(key)]
+        case ("check", *key) if key:
+            places.append(tuple(key))
+        case _:
+            pass
     # One item may be written without its list.
     bare = [tuple(member for member in place if member != 0) for place in places]
     return places + bare

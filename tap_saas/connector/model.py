@@ -6,29 +6,30 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import Meta
 
 from tap_saas.connector.auth import Auth
 from tap_saas.connector.budget import Budget
+from tap_saas.connector.decoding import FILLED_BY_LOAD
+from tap_saas.connector.deletes import Deletes
+from tap_saas.connector.events import EventLog
 from tap_saas.connector.fields import HASH_COLUMN, Fields, HashKey, Shaper, shaper
 from tap_saas.connector.http import HttpOptions
 from tap_saas.connector.incremental import Incremental
 from tap_saas.connector.jsonpath import Path
-from tap_saas.connector.pagination import Pagination
 from tap_saas.connector.parents import ForEach, Parent
 from tap_saas.connector.place import Condition
+from tap_saas.connector.records_form import RecordsForm
 from tap_saas.connector.request_form import Params, RequestForm
 from tap_saas.connector.responses import Rule
 from tap_saas.connector.retry import Retry
 from tap_saas.connector.template import Template, Tree
 from tap_saas.connector.units import Duration, Percent
+from tap_saas.connector.webhook import WebhookSource
 
 LANGUAGE = 1
 OBSERVED = "observed"
 OBSERVED_COLUMN = "_observed_at"
-
-FILLED_BY_LOAD = Meta(extra={"filled_by_load": True})
-"""Marks a field that is no YAML key."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,49 +60,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.default is None if self.required is None else self.required
 
 
-class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`$.data`, `{at: $.items, keyed: id}` or `{at: $.rows, header: $.columns}`: where records are.
-
-    at: the place of the list
-    keyed: the list is an object of objects; its keys become this field
-    header: records are arrays; the place of the names of their fields
-    """
-
-    at: Path
-    keyed: str | None = None
-    header: Path | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is a list of objects at a place, no more."""
-        return self.keyed is None and self.header is None
-
-    def read(self, document: Any) -> Any:
-        """The records of a decoded body as a list, UNSET where the place is not there.
-
-        Raises: `ValueError` for a body of another shape.
-        """
-        if self.keyed is not None:
-            return self._read_keyed(document, self.keyed)
-        records = self.at.items(document)
-        if self.header is None or records is UNSET:
-            return records
-        names = self.header.items(document)
-        if names is UNSET or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{self.header} is not a list of field names")
-        if not all(isinstance(row, list) and len(row) == len(names) for row in records):
-            raise ValueError(f"{self.at} is not a list of arrays of {len(names)} values")
-        return [dict(zip(names, row, strict=True)) for row in records]
-
-    def _read_keyed(self, document: Any, keyed: str) -> Any:
-        found = self.at.get(document)
-        if found is UNSET or found is None or found == []:
-            return UNSET if found is UNSET else []
-        if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
-            raise ValueError(f"{self.at} is not an object of objects")
-        return [{keyed: key, **record} for key, record in found.items()]
-
-
 class TextVersion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{text: etag}`: versions that are compared letter by letter.
 
@@ -111,12 +69,9 @@ class TextVersion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     text: str
 
 
-class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Stream(RecordsForm, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{path: /orders, records: $.data, primary_key: [id], pagination: {...}}`: a list of records.
 
-    records: where the records are in a response
-    decode: what a body is
-    pagination: how the list is walked
     primary_key: the fields that name a record, or {hash: [fields]}
     version: the field that orders the versions of a row, observed, or {text: field}
     schema: a JSON Schema, {file: path}, or infer
@@ -125,6 +80,7 @@ class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_rejects: how many records may be rejected
     fields: what becomes of a record's fields
     incremental: only what changed since the last run
+    deletes: how it is known what is gone
     parents: streams or lists whose values the requests need
     for_each: once for each value of a setting
     every: read not more often
@@ -133,9 +89,6 @@ class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: Annotated[str, FILLED_BY_LOAD] = ""
     context: Annotated[tuple[str, ...], FILLED_BY_LOAD] = ()
-    records: Annotated[Records, Meta(extra={"short": "at"})] = Records(at=Path.parse("$"))
-    decode: Literal["json"] = "json"
-    pagination: Pagination
     primary_key: list[Path] | HashKey | None = None
     version: str | TextVersion | None = None
     schema_: Literal["infer"] | dict[str, Any] = msgspec.field(name="schema", default="infer")
@@ -144,6 +97,7 @@ class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_rejects: Percent = Percent(0.05)
     fields: Fields | None = None
     incremental: Incremental | None = None
+    deletes: Deletes | None = None
     parents: list[Parent] = msgspec.field(default_factory=list)
     for_each: ForEach | None = None
     every: Duration | None = None
@@ -183,8 +137,8 @@ class Stream(RequestForm, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def columns(self) -> dict[str, Path]:
         """Nested values that become columns: of primary key, replication key and version."""
         paths = list(self.primary_key) if isinstance(self.primary_key, list) else []
-        if self.incremental and self.incremental.key:
-            paths.append(self.incremental.key)
+        if self.incremental and self.incremental.field:
+            paths.append(self.incremental.field)
         field = self.version.text if isinstance(self.version, TextVersion) else self.version
         if field and field != OBSERVED:
             paths.append(Path.parse(field))
@@ -215,6 +169,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     check: the request that proves the credentials, the first page of the first stream unless said
     defaults: keys of every stream, which may say otherwise; null takes one away
     streams: the lists of records
+    events: logs of what happened, read instead of the lists or beside them
+    webhooks: what the API sends by itself
     """
 
     name: str = ""
@@ -233,6 +189,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     check: RequestForm | None = None
     defaults: dict[str, Any] = {}
     streams: dict[str, Stream] = {}
+    events: dict[str, EventLog] = {}
+    webhooks: dict[str, WebhookSource] = {}
 
 
 def column(path: Path) -> str:

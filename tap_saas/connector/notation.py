@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tap_saas.connector.formats import InstantFormat
+from tap_saas.connector.incoming import ArrivedCondition
 from tap_saas.connector.jsonpath import Path, Paths
 from tap_saas.connector.place import Condition, Place, SentTo, TakenFrom
+from tap_saas.connector.routes import EventId, EventPlace, EventPlaces, RecordPlace, TypePattern
+from tap_saas.connector.signed_text import SignedText
 from tap_saas.connector.template import Template, Tree
 from tap_saas.connector.units import ByteSize, Duration, Percent
 from tap_saas.connector.written import Written
@@ -43,6 +46,21 @@ _NOTATIONS: Final = (
     _text(ByteSize, "size"),
     _Notation(Percent, "percent", {"anyOf": [{**_TEXT, "format": "percent"}, {"const": 0}]}),
     _text(InstantFormat, "instant-format"),
+    _text(EventPlace, "event-place"),
+    _Notation(
+        ArrivedCondition,
+        "arrived-condition",
+        _one_or_more({**_TEXT, "format": "arrived-condition"}),
+    ),
+    _text(SignedText, "signed-text"),
+    _Notation(EventPlaces, "event-places", _one_or_more({**_TEXT, "format": "event-place"})),
+    _Notation(EventId, "event-id", _one_or_more({**_TEXT, "format": "event-place"})),
+    _text(TypePattern, "type-pattern"),
+    _Notation(
+        RecordPlace,
+        "record-place",
+        {"anyOf": [_PATH, {"type": "object", "additionalProperties": _PATH, "minProperties": 1}]},
+    ),
 )
 
 SCHEMAS: Final[Mapping[type, Mapping[str, Any]]] = {

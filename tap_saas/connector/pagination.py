@@ -6,167 +6,35 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urljoin
 
-import msgspec
-from msgspec import UNSET, Meta
+from msgspec import Meta
 
 from tap_saas.connector import ties
 from tap_saas.connector.exchange import Page, PageToken, Request, Response
 from tap_saas.connector.formats import InstantFormat, read_instant
 from tap_saas.connector.jsonpath import Paths
 from tap_saas.connector.links import links
-from tap_saas.connector.place import Condition, SentTo, TakenFrom
-from tap_saas.errors import ApiError, PageTokenExpiredError
-
-Count = Annotated[int, Meta(ge=1)]
-
-
-class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`{send: param:limit, value: 500}`: how many records a page is asked to have.
-
-    send: where the size is sent
-    value: the size
-    """
-
-    send: SentTo
-    value: Count
-
-
-class FirstPage(msgspec.Struct, frozen=True):
-    """What the first page of a walk showed: how many records the API really gives."""
-
-    received: int
-
-
-class Paginator(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True
-):
-    """How a list is walked. Holds no state: what changes is the page token, a JSON value.
-
-    A member says `_ask`, how a page is asked for, and `_following`, where the next one is. The
-    options here are common to all; the ends that they mean are found here, in `is_over`. With
-    `total` or `pages` a token is `[member's token, records before it, pages before it]`.
-    """
-
-    size: Count | Size | None = None
-    more: Condition | None = None
-    total: TakenFrom | None = None
-    pages: TakenFrom | None = None
-    stop: list[Literal["empty", "short"]] = msgspec.field(default_factory=lambda: ["empty"])
-    incomplete: Condition | None = None
-
-    @property
-    def expected(self) -> int | None:
-        """How many records a full page has, None where the connector does not say."""
-        return self.size.value if isinstance(self.size, Size) else self.size
-
-    @property
-    def is_consuming(self) -> bool:
-        """True where a page can be asked for only once: no token may be kept or asked for again."""
-        return False
-
-    def apply(self, request: Request, token: PageToken | None) -> Request:
-        """The request for the page of a token, None for the first.
-
-        Raises:
-            PageTokenExpiredError: the token was made by another kind of pagination.
-        """
-        if isinstance(self.size, Size):
-            request = self.size.send.put(request, self.size.value)
-        return self._ask(request, self.own(token))
-
-    def next_token(self, page: Page, first: FirstPage) -> PageToken | None:
-        """The token of the page after this one, None after the last.
-
-        Raises:
-            ApiError: the walk cannot go on, or the API says that its list is not whole.
-        """
-        if self.incomplete is not None and self.incomplete.holds(page.response):
-            raise ApiError(
-                "the API says that this list is incomplete",
-                do="narrow the request, with incremental.window for one",
-            )
-        if self.is_over(page, first):
-            return None
-        at, records, pages = self._counted(page.token)
-        following = self._following(msgspec.structs.replace(page, token=at))
-        if following is None:
-            if self.more is not None:
-                raise ApiError("the API says that there is more, but gives no next page")
-            return None
-        if not self._counts:
-            return following
-        return [following, records + page.received, pages + 1]
-
-    def is_over(self, page: Page, first: FirstPage) -> bool:
-        """True where the page itself says that it is the last, whatever next page it names."""
-        if page.received == 0 and "empty" in self.stop:
-            return True
-        if page.received < first.received and "short" in self.stop:
-            return True
-        if self.more is not None and not self.more.holds(page.response):
-            return True
-        if not self._counts:
-            return False
-        _, records, pages = self._counted(page.token)
-        return _reached(self.total, page.response, records + page.received) or _reached(
-            self.pages, page.response, pages + 1
-        )
-
-    def own(self, token: PageToken | None) -> PageToken | None:
-        """The member's own token, without the counts: the same one means the same page."""
-        return self._counted(token)[0]
-
-    def says_end(self, response: Response) -> bool:
-        """True where the place of a next page is in the response, with nothing in it."""
-        return False
-
-    def _ask(self, request: Request, token: PageToken | None) -> Request:
-        raise NotImplementedError
-
-    def _following(self, page: Page) -> PageToken | None:
-        raise NotImplementedError
-
-    @property
-    def _counts(self) -> bool:
-        return self.total is not None or self.pages is not None
-
-    def _counted(self, token: PageToken | None) -> tuple[PageToken | None, int, int]:
-        """The member's own token, and how many records and pages were before it."""
-        if token is None or not self._counts:
-            return token, 0, 0
-        try:
-            inner, records, pages = token
-            return inner, int(records), int(pages)
-        except (TypeError, ValueError):
-            raise _stale(token) from None
-
-
-def _reached(place: TakenFrom | None, response: Response, count: int) -> bool:
-    """True where there is a number at the place and the count has come to it."""
-    told = UNSET if place is None else place.read(response)
-    if told is UNSET or told is None or told == "":
-        return False
-    try:
-        return 0 <= int(told) <= count
-    except (TypeError, ValueError):
-        raise ApiError(f"{place} is {told!r}, not a number") from None
-
-
-def _stale(token: PageToken) -> PageTokenExpiredError:
-    return PageTokenExpiredError(f"the page token {token!r} is of another kind of pagination")
-
-
-def _whole(token: PageToken | None, first: int) -> int:
-    if token is None:
-        return first
-    if not isinstance(token, int) or isinstance(token, bool):
-        raise _stale(token)
-    return token
+from tap_saas.connector.paginator import Count, Paginator, Size, stale, whole
+from tap_saas.connector.place import SentTo, TakenFrom
+from tap_saas.errors import ApiError
 
 
 def _needs_an_end(paginator: Paginator, ends: tuple[Any, ...], words: str) -> None:
     if not paginator.stop and all(end is None for end in ends):
         raise ValueError(f"nothing ends this list; leave out `stop`, or say {words}")
+
+
+Parallel: TypeAlias = bool | Count
+"""How many pages are asked for at once: a number, or true for as many as the budget allows."""
+
+
+def _check_parallel(paginator: PageNumber | Offset) -> None:
+    """Pages can be asked for at once where the first one says how many there are."""
+    if not paginator.parallel:
+        return
+    if paginator.total is None and paginator.pages is None:
+        raise ValueError("`parallel` needs `total` or `pages`, which say what to ask for")
+    if paginator.expected is None and (paginator.pages is None or isinstance(paginator, Offset)):
+        raise ValueError("`parallel` needs `size`, by which it is known where each page begins")
 
 
 class Single(Paginator, frozen=True, kw_only=True, tag="single"):
@@ -184,19 +52,23 @@ class PageNumber(Paginator, frozen=True, kw_only=True, tag="page"):
 
     send: where the page's number is sent
     first: the number of the first page
+    parallel: how many pages are asked for at once where `total` or `pages` is known; true for as
+      many as the budget allows
     """
 
     send: SentTo = SentTo.parse("param:page")
     first: int = 1
+    parallel: Parallel = False
 
     def __post_init__(self) -> None:
         _needs_an_end(self, (self.more, self.total, self.pages), "`more`, `total` or `pages`")
+        _check_parallel(self)
 
     def _ask(self, request: Request, token: PageToken | None) -> Request:
-        return self.send.put(request, _whole(token, self.first))
+        return self.send.put(request, whole(token, self.first))
 
     def _following(self, page: Page) -> PageToken | None:
-        return _whole(page.token, self.first) + 1
+        return whole(page.token, self.first) + 1
 
 
 class Offset(Paginator, frozen=True, kw_only=True, tag="offset"):
@@ -204,17 +76,40 @@ class Offset(Paginator, frozen=True, kw_only=True, tag="offset"):
 
     send: where the number of records to leave out is sent
     first: the offset of the first record
+    overlap: how many records of the page before a page begins with: each must be in that page, or
+      the list has moved and is read again from one page back; 1 unless said, 0 for an API that
+      wants multiples of the size
+    parallel: how many pages are asked for at once where `total` or `pages` is known; true for as
+      many as the budget allows
     """
 
     send: SentTo = SentTo.parse("param:offset")
     first: int = 0
+    overlap: Annotated[int, Meta(ge=0)] | None = None
+    parallel: Parallel = False
+
+    def __post_init__(self) -> None:
+        if self.overlap and self.expected is not None and self.overlap >= self.expected:
+            raise ValueError("`overlap` must be less than `size`, or no page brings a new record")
+        _check_parallel(self)
+
+    @property
+    def overlapping(self) -> int:
+        """How many records of the page before a page begins with.
+
+        1 unless said: a record that was added or removed while the list is read is then seen. 0
+        where pages of one record would never go on.
+        """
+        if self.overlap is not None:
+            return self.overlap
+        return 0 if self.expected == 1 else 1
 
     def _ask(self, request: Request, token: PageToken | None) -> Request:
-        return self.send.put(request, _whole(token, self.first))
+        return self.send.put(request, whole(token, self.first))
 
     def _following(self, page: Page) -> PageToken | None:
         # After an empty page the offset would be the same: it is the last whatever `stop` says.
-        return _whole(page.token, self.first) + page.received if page.received else None
+        return whole(page.token, self.first) + page.received if page.received else None
 
 
 class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
@@ -230,6 +125,10 @@ class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
     send: SentTo
     first: Any = None
     once: bool = False
+
+    def __post_init__(self) -> None:
+        if self.once and self.token_lives is not None:
+            raise ValueError("a cursor that works once is never kept; take `token_lives` away")
 
     @property
     def is_consuming(self) -> bool:
@@ -292,7 +191,7 @@ def _to_link(request: Request, token: PageToken | None) -> Request:
     if token is None:
         return request
     if not isinstance(token, str):
-        raise _stale(token)
+        raise stale(token)
     return request.with_url(token)
 
 
@@ -392,7 +291,7 @@ _GRAINS = tuple(
 
 def _scalar(token: PageToken) -> PageToken:
     if not isinstance(token, (str, int, float)):
-        raise _stale(token)
+        raise stale(token)
     return token
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.template import Tree
+from tap_saas.connector.units import Duration
 from tap_saas.errors import ConfigError
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{full_every: 7d}`: parents that changed since the last pass, all now and then.
+
+    A parent changed when its own incremental pass sees it. Children that change without their
+    parent are missed until the next reading of all parents.
+
+    full_every: how often the children of all parents are read
+    """
+
+    full_every: Duration
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +33,11 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     values: placeholders and where a parent record has their values
     list: the values themselves, most often a setting
     as: the placeholder for a value of `list`
+    changed: only parents that changed since the last pass, all of them every `full_every`
+    since: where a parent record says when it was new, an instant; a parent newer than the child's
+      watermark is read whole, so that many parents need no bookmark of their own
+    batch: how many parents one request asks for; the placeholder is then a list of values, which
+      name no partition and become no columns
     emit: false where the parent's own records are not wanted, only their values
     """
 
@@ -27,6 +45,9 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     values: dict[str, Path] = {}
     list_: Tree | None = msgspec.field(name="list", default=None)
     as_: str | None = msgspec.field(name="as", default=None)
+    changed: Changed | None = None
+    since: Path | None = None
+    batch: Annotated[int, Meta(ge=1)] | None = None
     emit: bool = True
 
     @property

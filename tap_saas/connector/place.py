@@ -130,7 +130,7 @@ Compare = Callable[[Any, Any], bool]
 class _Test(msgspec.Struct, frozen=True):
     """One `PLACE OP LITERAL`, or a place alone."""
 
-    place: TakenFrom
+    place: Place
     compare: Compare
     literal: Any
 
@@ -150,10 +150,11 @@ class Condition(Written):
     """
 
     __slots__ = ("places", "tests")
+    takes: ClassVar[type[Place]] = TakenFrom
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         super().__init__(" and ".join(texts))
-        self.tests: Final = tuple(map(_test, texts))
+        self.tests: Final = tuple(_test(text, self.takes) for text in texts)
         self.places: Final = tuple(test.place for test in self.tests)
 
     @classmethod
@@ -181,20 +182,20 @@ class Condition(Written):
 
 
 _CONDITION: Final = re.compile(
-    rf"(?P<place>header:[^\s=!<>]+|body:(?:{PATTERN})|{PATTERN})\s*"
+    rf"(?P<place>(?:header|param):[^\s=!<>]+|body:(?:{PATTERN})|{PATTERN})\s*"
     r"(?:(?P<op>==|!=|<=|>=|<|>|\bin\b|\bcontains\b)\s*(?P<literal>\S.*))?",
     re.DOTALL,
 )
 
 
-def _test(text: str) -> _Test:
+def _test(text: str, takes: type[Place]) -> _Test:
     match = _CONDITION.fullmatch(text)
     if match is None:
         raise ValueError(
             f"condition {text!r} is not PLACE OP LITERAL, as in $.ok == false; the operators are "
             f"{' '.join(_COMPARE)}, and a list of conditions means all of them"
         )
-    place = TakenFrom.parse(match["place"])
+    place = takes.parse(match["place"])
     op = match["op"]
     if op is None:
         return _Test(place, _there, None)

@@ -186,9 +186,18 @@ class _Maker:
         if isinstance(info.type, mi.ListType):
             item = self.of(info.type.item_type)
             return self._cases({"array": long, "object": item})
-        assert isinstance(info.type, mi.StructType)
-        field = next(field for field in info.type.fields if field.encode_name == short)
-        return self._cases({"object": long, "string": self.of(field.type)})
+        members = info.type.types if isinstance(info.type, mi.UnionType) else [info.type]
+        kind = next(member for member in members if isinstance(member, mi.StructType))
+        field = next(field for field in kind.fields if field.encode_name == short)
+        cases = {"object": self._reference(kind), "string": self._required(field.type)}
+        return self._cases(cases | ({"null": {"type": "null"}} if kind is not info.type else {}))
+
+    def _required(self, info: mi.Type) -> Schema:
+        """The schema of a type without its null."""
+        if not isinstance(info, mi.UnionType):
+            return self.of(info)
+        (kind,) = [member for member in info.types if not isinstance(member, mi.NoneType)]
+        return self.of(kind)
 
     def _union(self, info: mi.UnionType) -> Schema:
         structs = [member for member in info.types if isinstance(member, mi.StructType)]

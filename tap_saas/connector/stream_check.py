@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from tap_saas.connector.decoding import members
+from tap_saas.connector.deletes import Deletes
 from tap_saas.connector.fields import Fields, HashKey, parser
-from tap_saas.connector.incremental import GRAINS, Incremental, Window, instant_format
+from tap_saas.connector.incremental_check import check_column, check_incremental, check_pagination
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.mistake import Findings, Where
 from tap_saas.connector.model import OBSERVED, Stream, TextVersion
-from tap_saas.connector.pagination import Offset, PageNumber
 from tap_saas.connector.place import SentTo
 from tap_saas.connector.request_form import RequestForm
 
@@ -30,7 +28,16 @@ def check_stream(stream: Stream, where: Where, findings: Findings) -> None:
     if stream.fields is not None:
         _check_fields(stream, stream.fields, (*where, "fields"), findings)
     if stream.incremental is not None:
-        _Incremental(stream, stream.incremental, (*where, "incremental"), findings).check()
+        check_incremental(
+            stream.incremental,
+            (*where, "incremental"),
+            findings,
+            names=stream.names,
+            pagination=stream.pagination,
+        )
+    if stream.deletes is not None:
+        _check_deletes(stream, stream.deletes, (*where, "deletes"), findings)
+    check_pagination(stream.pagination, stream.incremental, (*where, "pagination"), findings)
 
 
 def check_request(form: RequestForm, where: Where, findings: Findings) -> None:
@@ -75,17 +82,12 @@ def _check_key(stream: Stream, where: Where, findings: Findings) -> None:
     if not paths:
         findings.tell(at, "no field is named", "name the fields that tell records apart")
     for n, path in enumerate(paths):
-        _check_column(path, (*at, "hash", n) if hashed else (*at, n), findings)
+        check_column(path, (*at, "hash", n) if hashed else (*at, n), findings)
     names = [str(path.steps[-1]) for path in paths if path.steps]
     for name in sorted({name for name in names if names.count(name) > 1} if not hashed else ()):
         findings.tell(
             at, f'two fields give the column "{name}"', "lift or rename one with `fields`"
         )
-
-
-def _check_column(path: Path, where: Where, findings: Findings) -> None:
-    if path.keys is None or not path.keys:
-        findings.tell(where, f"{path} is not one field", "name it as in id or $.a.id")
 
 
 def _check_version(stream: Stream, where: Where, findings: Findings) -> None:
@@ -95,7 +97,7 @@ def _check_version(stream: Stream, where: Where, findings: Findings) -> None:
     name = stream.version.text if isinstance(stream.version, TextVersion) else stream.version
     if name is not None and name != OBSERVED:
         try:
-            _check_column(Path.parse(name), at, findings)
+            check_column(Path.parse(name), at, findings)
         except ValueError as error:
             what, _, do = str(error).partition("; ")
             findings.tell(at, what, do or None)
@@ -103,6 +105,23 @@ def _check_version(stream: Stream, where: Where, findings: Findings) -> None:
         what = "a text as replication key does not say how versions are ordered"
         do = f"add `version: {{text: {stream.incremental.column}}}` if letter by letter is right"
         findings.tell((*where, "incremental", "format"), what, do)
+
+
+def _check_deletes(stream: Stream, deletes: Deletes, where: Where, findings: Findings) -> None:
+    if stream.primary_key is None and not findings.is_touched((*where[:-1], "primary_key")):
+        what = "without a primary key nothing says which record is gone"
+        findings.tell(where, what, "add `primary_key: [id]`, or {hash: [fields]}")
+    if deletes.flag is not None and any(place.path is None for place in deletes.flag.places):
+        what = "a record has neither headers nor a status"
+        findings.tell((*where, "flag"), what, "use the record's fields")
+    if deletes.sweep is not None and not deletes.sweep.every:
+        findings.tell((*where, "sweep", "every"), "a sweep has a distance", "write one such as 7d")
+    if deletes.list_ is not None:
+        at = (*where, "list")
+        check_request(deletes.list_, at, findings)
+        check_pagination(
+            deletes.list_.pagination, stream.incremental, (*at, "pagination"), findings
+        )
 
 
 def _check_schema(
@@ -124,7 +143,7 @@ def _check_schema(
         return
     parsed = stream.fields.types if stream.fields else {}
     for name in _named_columns(stream):
-        if name not in {*properties, *parsed, *stream.context}:
+        if name not in {*properties, *parsed}:
             findings.tell(where, f'the schema lacks the field "{name}"', "add it to `properties:`")
     version = stream.version_column
     declared = properties.keys() - parsed.keys()
@@ -137,7 +156,10 @@ def _named_columns(stream: Stream) -> list[str]:
     named = () if isinstance(stream.primary_key, HashKey) else stream.key_columns
     version = stream.version_column if stream.version_kind in ("field", "text") else None
     names = [*named, stream.replication_key, version]
-    return [name for name in dict.fromkeys(names) if name and name not in stream.context]
+    partition = {name for parent in stream.parents for name in parent.names}
+    if stream.for_each is not None:
+        partition.add(stream.for_each.as_)
+    return [name for name in dict.fromkeys(names) if name and name not in partition]
 
 
 def _orders(schema: Any) -> bool:
@@ -153,7 +175,7 @@ def _orders(schema: Any) -> bool:
 
 def _check_fields(stream: Stream, fields: Fields, where: Where, findings: Findings) -> None:
     for n, path in enumerate(fields.lift):
-        _check_column(path, (*where, "lift", n), findings)
+        check_column(path, (*where, "lift", n), findings)
     for name, format in fields.parse.items():
         try:
             parser(format)
@@ -196,125 +218,3 @@ def _needed(stream: Stream) -> dict[str, str]:
     if isinstance(stream.primary_key, HashKey):
         return needed
     return needed | dict.fromkeys(stream.key_columns, "primary_key")
-
-
-class _Incremental:
-    """The mistakes of one `incremental`."""
-
-    def __init__(
-        self, stream: Stream, incremental: Incremental, where: Where, findings: Findings
-    ) -> None:
-        self._stream = stream
-        self._incremental = incremental
-        self._where = where
-        self._findings = findings
-
-    def check(self) -> None:
-        self._check_formats()
-        self._check_distances()
-        self._check_bounds()
-        if self._incremental.window is not None:
-            self._check_window(self._incremental.window)
-        self._check_order()
-
-    def _tell(self, place: Iterable[str], what: str, do: str | None, level: Any = "error") -> None:
-        self._findings.tell((*self._where, *place), what, do, level)
-
-    def _check_formats(self) -> None:
-        incremental = self._incremental
-        if incremental.key is not None:
-            _check_column(incremental.key, (*self._where, "key"), self._findings)
-        if not self._zone_is_known():
-            return
-        formats: list[tuple[tuple[str, ...], str]] = []
-        if incremental.kind == "instant":
-            formats.append((("format",), incremental.format))
-        for name in ("start", "end"):
-            bound = getattr(incremental, name)
-            if bound is not None and bound.format is not None:
-                formats.append(((name, "format"), bound.format))
-        for place, text in formats:
-            try:
-                instant_format(text, incremental.zone)
-            except ValueError as error:
-                what, _, do = str(error).partition("; ")
-                self._tell(place, what, do or None)
-        self._check_first()
-
-    def _zone_is_known(self) -> bool:
-        zone = self._incremental.zone
-        try:
-            return zone is None or bool(ZoneInfo(zone))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            self._tell(["zone"], f'unknown time zone "{zone}"', "write one such as Europe/Berlin")
-            return False
-
-    def _check_first(self) -> None:
-        first = self._incremental.first
-        if first is None or self._findings.is_touched((*self._where, "format")):
-            return
-        try:
-            self._incremental.restore(first)
-        except ValueError as error:
-            what, _, do = str(error).partition("; ")
-            self._tell(["first"], what, do or "write one such as 2020-01-01")
-
-    def _check_distances(self) -> None:
-        kind = self._incremental.kind
-        for name in ("lookback", "lag", "precision"):
-            distance = getattr(self._incremental, name)
-            if distance is None or not distance.value:
-                continue
-            is_duration = isinstance(distance.value, timedelta)
-            if kind == "text":
-                self._tell([name], f"texts have no {name}", "take it away")
-            elif kind == "counter" and is_duration:
-                self._tell([name], f"a counter's {name} is a number", "write one such as 100")
-            elif kind == "instant" and not is_duration:
-                self._tell([name], f"{distance} is not a duration", "write one such as 5m")
-        if kind != "instant" and self._incremental.retention is not None:
-            self._tell(["retention"], "only instants have a retention", "take it away")
-        start = self._incremental.start
-        if kind == "text" and start is not None and start.exclusive:
-            self._tell(["start", "exclusive"], "no text comes just before another", "take it away")
-
-    def _check_bounds(self) -> None:
-        incremental = self._incremental
-        has_start, has_end = self._has_bounds()
-        if self._findings.is_touched(self._where):
-            return
-        if incremental.key is None and (incremental.window is None or not (has_start and has_end)):
-            what = "without a key there must be a window, a start and an end"
-            self._tell([], what, "add `key:`, the field that grows with each change")
-        elif incremental.window is not None and not (has_start and has_end):
-            what = "windows need requests that say from where and up to where"
-            self._tell(["window"], what, "add `start: {send: ...}` and `end: {send: ...}`")
-        elif not has_start and incremental.filter is None and incremental.order != "desc":
-            what = "nothing tells the API where to start, so every run reads everything"
-            do = "add `start: {send: param:updated_after}`, or `filter: client`"
-            self._tell([], what, do)
-
-    def _has_bounds(self) -> tuple[bool, bool]:
-        start = self._incremental.start
-        names = self._stream.names
-        has_start = "start" in names or (start is not None and start.send is not None)
-        return has_start, "end" in names or self._incremental.end is not None
-
-    def _check_window(self, window: Window) -> None:
-        if self._incremental.kind != "instant":
-            self._tell(["window"], "only instants have windows", "take it away")
-        elif not window.size:
-            self._tell(["window", "size"], "a window has a length", "write one such as 30d")
-        elif window.align is not None and window.size % GRAINS[window.align]:
-            what = f"windows that end at a full {window.align} are whole {window.align}s long"
-            self._tell(["window", "size"], what, "make `size` a multiple of `align`")
-
-    def _check_order(self) -> None:
-        if self._incremental.order == "asc" and isinstance(
-            self._stream.pagination, PageNumber | Offset
-        ):
-            what = (
-                "a record that changes while it is read moves to the end and others move up unseen"
-            )
-            do = "use cursor or seek if the API has them, or `order: desc`"
-            self._tell(["order"], what, do, "warning")

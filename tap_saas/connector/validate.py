@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from tap_saas.connector.bind import names_in
-from tap_saas.connector.decoding import decode
+from tap_saas.connector.decoding import FILLED_BY_LOAD, decode
 from tap_saas.connector.mistake import Findings, Where
-from tap_saas.connector.model import FILLED_BY_LOAD
+from tap_saas.connector.short_forms import spelled_out
 
 if TYPE_CHECKING:
     from tap_saas.connector.faults import Fault
@@ -30,19 +30,21 @@ def read(
     raw: Any,
     where: Where,
     findings: Findings,
-    spell_out: Callable[[Any], Any] = lambda raw: raw,
+    adjust: Callable[[Any], Any] = lambda raw: raw,
 ) -> Struct | None:
     """The object that `raw` says, without its mistaken parts; `None` where too little is left.
 
-    `spell_out` writes short forms in full. The schema is only asked what is wrong, as it is slower.
+    `adjust` may change what is to be decoded. The schema is only asked what is wrong, as it is
+    slower.
     """
     if isinstance(raw, dict) and _filled_by_load(model).isdisjoint(raw):
         try:
-            return msgspec.convert(spell_out(copy.deepcopy(raw)), model, dec_hook=decode)
+            full = adjust(spelled_out(model, copy.deepcopy(raw)))
+            return msgspec.convert(full, model, dec_hook=decode)
         except msgspec.ValidationError:
             pass
     part = _Part(model, copy.deepcopy(raw), where, findings)
-    return part.convert(spell_out) if part.meets_schema() else None
+    return part.convert(adjust) if part.meets_schema() else None
 
 
 @functools.cache
@@ -83,9 +85,9 @@ class _Part(Generic[Struct]):
                 return False
         return False
 
-    def convert(self, spell_out: Callable[[Any], Any]) -> Struct | None:
+    def convert(self, adjust: Callable[[Any], Any]) -> Struct | None:
         """Decode; what a class itself refuses is told and taken out."""
-        self._raw = spell_out(self._raw)
+        self._raw = adjust(spelled_out(self._model, self._raw))
         for _ in range(MAX_ROUNDS):
             try:
                 return msgspec.convert(self._raw, self._model, dec_hook=decode)

@@ -212,7 +212,7 @@ PLACES = [where for where in places(EVERYTHING) if where]
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), max_size=4))
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
 )
 def test_no_file_is_more_than_its_mistakes(tmp_path: Path, changes: Any) -> None:
     value = copy.deepcopy(EVERYTHING)

@@ -11,8 +11,8 @@ import pytest
 
 from tap_saas.connector.decode import read_records
 from tap_saas.connector.exchange import Headers, Response
-from tap_saas.connector.model import Records
 from tap_saas.connector.notation import decode_notation
+from tap_saas.connector.records_form import Records
 from tap_saas.errors import ApiError
 
 

@@ -24,7 +24,8 @@ REQUEST = Request(url="https://api.example/orders")
 
 
 def incremental(**options: Any) -> Incremental:
-    return msgspec.convert({"key": "updated_at", **options}, Incremental, dec_hook=decode)
+    raw = {"key": {"field": "updated_at"}, **options}
+    return msgspec.convert(raw, Incremental, dec_hook=decode)
 
 
 INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
@@ -253,3 +254,12 @@ def test_a_distance_is_a_duration_or_a_number(raw: Any, value: Any) -> None:
 def test_other_distances_are_refused(raw: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         Distance.parse(raw)
+
+
+def test_a_sync_token_is_no_field() -> None:
+    key = {"token": "$.next", "send": "param:token", "expired": "status == 410"}
+    one = incremental(key=key)
+    assert (one.field, one.column) == (None, None)
+    assert one.sync_token is not None
+    assert str(one.sync_token.send) == "param:token"
+    assert incremental().sync_token is None

@@ -11,8 +11,10 @@ from msgspec import UNSET
 
 from tap_saas.connector.decoding import decode
 from tap_saas.connector.exchange import Body
-from tap_saas.connector.model import Records, Setting, Stream
+from tap_saas.connector.model import Setting, Stream
+from tap_saas.connector.records_form import Records
 from tap_saas.connector.request_form import BodyForm, Params, RequestForm
+from tap_saas.connector.short_forms import spelled_out
 from tap_saas.errors import ConfigError
 
 BASE = "https://api.example/v1/"
@@ -20,7 +22,7 @@ BASE = "https://api.example/v1/"
 
 def stream(**options: Any) -> Stream:
     raw = {"path": "/orders", "pagination": {"type": "single"}, "base_url": BASE, **options}
-    return msgspec.convert(raw, Stream, dec_hook=decode)
+    return msgspec.convert(spelled_out(Stream, raw), Stream, dec_hook=decode)
 
 
 def form(**options: Any) -> RequestForm:

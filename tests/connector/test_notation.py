@@ -10,9 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tap_saas.connector.formats import InstantFormat
+from tap_saas.connector.incoming import ArrivedCondition
 from tap_saas.connector.jsonpath import Path, Paths
 from tap_saas.connector.notation import FORMATS, SCHEMAS, decode_notation
 from tap_saas.connector.place import Condition, Place, SentTo, TakenFrom
+from tap_saas.connector.routes import EventId, EventPlace, EventPlaces, RecordPlace, TypePattern
+from tap_saas.connector.signed_text import SignedText
 from tap_saas.connector.template import Template, Tree
 from tap_saas.connector.units import ByteSize, Duration, Percent
 
@@ -29,6 +32,13 @@ GOOD: dict[type, list[Any]] = {
     ByteSize: ["10MB"],
     Percent: ["5%", 0],
     InstantFormat: ["epoch_s", "%Y@Europe/Berlin"],
+    EventPlace: ["$.id", "header:X-Id", "id"],
+    EventPlaces: ["$.id", ["header:X-Topic", "action"]],
+    EventId: ["hash", "$.id", ["$.a", "header:X-Id"]],
+    TypePattern: ["order.*", "*"],
+    RecordPlace: ["$.data", {"id": "$.key", "at": "$.at"}],
+    ArrivedCondition: ["param:mode == x", ["$.a", "header:X-A in [1, 2]"]],
+    SignedText: ["{ts}.{body}"],
 }
 BAD: dict[type, list[Any]] = {
     Path: ["$.a b", 5],
@@ -42,6 +52,13 @@ BAD: dict[type, list[Any]] = {
     ByteSize: ["5", 5],
     Percent: ["5", 0.5],
     InstantFormat: ["iso", 5],
+    EventPlace: ["param:id", "status", 5],
+    EventPlaces: [[], "param:x", 5],
+    EventId: [[], "$.a b", 5],
+    TypePattern: ["", 5],
+    RecordPlace: [{}, "$.a b", {"id": "$["}, ["$.a"]],
+    ArrivedCondition: ["status == 200", [], 5],
+    SignedText: ["{nothing}", 5],
 }
 
 

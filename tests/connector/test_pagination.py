@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tap_saas.connector.exchange import Body, Headers, Page, Request, Response
 from tap_saas.connector.links import links, without_params
 from tap_saas.connector.notation import decode_notation
-from tap_saas.connector.pagination import FirstPage, Pagination, Paginator
+from tap_saas.connector.pagination import Offset, Pagination
+from tap_saas.connector.paginator import FirstPage, Paginator
 from tap_saas.errors import ApiError, PageTokenExpiredError
 
 URL = "https://api.acme.example/v1/orders"
@@ -499,3 +500,13 @@ def test_descending_value_is_never_sent_earlier_than_it_is(instant: datetime) ->
         token = one_page(paginator, {"data": [{"at": value}], "more": True})
         back = paginator.format.read(token)  # type: ignore[attr-defined]
         assert instant <= back.replace(tzinfo=None) < instant + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "overlap"),
+    [({}, 1), ({"size": 1}, 0), ({"size": 2}, 1), ({"overlap": 0}, 0), ({"overlap": 7}, 7)],
+)
+def test_offset_pages_overlap_unless_that_would_never_end(options: Any, overlap: int) -> None:
+    offset = made(type="offset", **options)
+    assert isinstance(offset, Offset)
+    assert offset.overlapping == overlap

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tap_saas.connector.decoding import decode
-from tap_saas.connector.lineage import ancestors, context, is_own_ancestor
+from tap_saas.connector.lineage import ancestors, columns, context, is_own_ancestor
 from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import ForEach, Parent
 from tap_saas.errors import ConfigError
@@ -78,3 +78,17 @@ def test_circles_end() -> None:
     }
     assert [is_own_ancestor(streams, name) for name in streams] == [False, True, True]
     assert set(context(streams, "a")) == {"b", "c", "d"}
+
+
+def test_values_of_a_batch_become_no_columns() -> None:
+    batched = {"stream": "orders", "values": {"ids": "$.id"}, "batch": 100}
+    streams = {
+        "shops": stream(),
+        "orders": stream({"stream": "shops", "values": {"shop": "$.id"}}),
+        "lines": stream(batched),
+        "parts": stream({"stream": "lines", "values": {"line": "$.id"}}),
+    }
+    assert columns(streams, "orders") == ("shop",)
+    assert columns(streams, "lines") == ("shop",)
+    assert columns(streams, "parts") == ("shop", "line")
+    assert context(streams, "parts") == ("shop", "ids", "line")

@@ -181,7 +181,7 @@ def test_condition_holds(text: Any, holds: bool) -> None:
         ("$.a == b c", 'has a wrong literal b c; quote a text, as in "a b"'),
         ("$.a in 3", "needs a list after in"),
         ("$.a < null", "needs a number or a text after <"),
-        ("param:x == 1", "is not PLACE OP LITERAL"),
+        ("param:x == 1", "cannot be used here; write one such as $.next or header:X-Next"),
     ],
 )
 def test_wrong_condition_is_one_line(text: Any, line: str) -> None:

@@ -1,0 +1,185 @@
+"""What all ways to walk a list have in common: how a page is asked for, and where a list ends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from tap_saas.connector.exchange import Page, PageToken, Request, Response
+from tap_saas.connector.place import Condition, SentTo, TakenFrom
+from tap_saas.connector.units import Duration
+from tap_saas.errors import ApiError, PageTokenExpiredError
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{send: param:limit, value: 500}`: how many records a page is asked to have.
+
+    send: where the size is sent
+    value: the size
+    """
+
+    send: SentTo
+    value: Count
+
+
+class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{records: 10000, then: split}`: an API that shows no more of a list than its beginning.
+
+    records: how many records a list shows at most; as many or more in `total` mean that it has more
+    then: split asks for smaller windows of time until each is below it, down to `window.min`; seek
+      asks again from the replication key of the last record on, which needs `order: asc`
+    """
+
+    records: Count
+    then: Literal["split", "seek"]
+
+
+class FirstPage(msgspec.Struct, frozen=True):
+    """What the first page of a walk showed: how many records the API really gives."""
+
+    received: int
+
+
+class Paginator(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True
+):
+    """How a list is walked. Holds no state: what changes is the page token, a JSON value.
+
+    A member says `_ask`, how a page is asked for, and `_following`, where the next one is. The
+    options here are common to all; the ends that they mean are found here, in `is_over`. With
+    `total` or `pages` a token is `[member's token, records before it, pages before it]`.
+
+    size: how many records a page has, a number, or {send, value} where it is asked for
+    more: what holds on each page but the last
+    total: where a page says how many records the list has
+    pages: where a page says how many pages the list has
+    stop: which pages are the last: empty ones, short ones (fewer records than the first had)
+    incomplete: what holds on a page of a list that the API itself says is not whole: a failure
+    token_lives: how long the API knows a page token; an older one is not asked for, the walk begins
+      again
+    cap: how many records of a list the API shows, and what helps
+    """
+
+    size: Count | Size | None = None
+    more: Condition | None = None
+    total: TakenFrom | None = None
+    pages: TakenFrom | None = None
+    stop: list[Literal["empty", "short"]] = msgspec.field(default_factory=lambda: ["empty"])
+    incomplete: Condition | None = None
+    token_lives: Duration | None = None
+    cap: Cap | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """How many records a full page has, None where the connector does not say."""
+        return self.size.value if isinstance(self.size, Size) else self.size
+
+    @property
+    def is_consuming(self) -> bool:
+        """True where a page can be asked for only once: no token may be kept or asked for again."""
+        return False
+
+    def apply(self, request: Request, token: PageToken | None) -> Request:
+        """The request for the page of a token, None for the first.
+
+        Raises:
+            PageTokenExpiredError: the token was made by another kind of pagination.
+        """
+        if isinstance(self.size, Size):
+            request = self.size.send.put(request, self.size.value)
+        return self._ask(request, self.own(token))
+
+    def next_token(self, page: Page, first: FirstPage) -> PageToken | None:
+        """The token of the page after this one, None after the last.
+
+        Raises:
+            ApiError: the walk cannot go on, or the API says that its list is not whole.
+        """
+        if self.incomplete is not None and self.incomplete.holds(page.response):
+            raise ApiError(
+                "the API says that this list is incomplete",
+                do="narrow the request, with incremental.window for one",
+            )
+        if self.is_over(page, first):
+            return None
+        at, records, pages = self._counted(page.token)
+        following = self._following(msgspec.structs.replace(page, token=at))
+        if following is None:
+            if self.more is not None:
+                raise ApiError("the API says that there is more, but gives no next page")
+            return None
+        if not self._counts:
+            return following
+        return [following, records + page.received, pages + 1]
+
+    def is_over(self, page: Page, first: FirstPage) -> bool:
+        """True where the page itself says that it is the last, whatever next page it names."""
+        if page.received == 0 and "empty" in self.stop:
+            return True
+        if page.received < max(first.received, 1) and "short" in self.stop:
+            return True
+        if self.more is not None and not self.more.holds(page.response):
+            return True
+        if not self._counts:
+            return False
+        _, records, pages = self._counted(page.token)
+        return _reached(self.total, page.response, records + page.received) or _reached(
+            self.pages, page.response, pages + 1
+        )
+
+    def own(self, token: PageToken | None) -> PageToken | None:
+        """The member's own token, without the counts: the same one means the same page."""
+        return self._counted(token)[0]
+
+    def says_end(self, response: Response) -> bool:
+        """True where the place of a next page is in the response, with nothing in it."""
+        return False
+
+    def _ask(self, request: Request, token: PageToken | None) -> Request:
+        raise NotImplementedError
+
+    def _following(self, page: Page) -> PageToken | None:
+        raise NotImplementedError
+
+    @property
+    def _counts(self) -> bool:
+        return self.total is not None or self.pages is not None
+
+    def _counted(self, token: PageToken | None) -> tuple[PageToken | None, int, int]:
+        """The member's own token, and how many records and pages were before it."""
+        if token is None or not self._counts:
+            return token, 0, 0
+        try:
+            inner, records, pages = token
+            return inner, int(records), int(pages)
+        except (TypeError, ValueError):
+            raise stale(token) from None
+
+
+def _reached(place: TakenFrom | None, response: Response, count: int) -> bool:
+    """True where there is a number at the place and the count has come to it."""
+    told = UNSET if place is None else place.read(response)
+    if told is UNSET or told is None or told == "":
+        return False
+    try:
+        return 0 <= int(told) <= count
+    except (TypeError, ValueError):
+        raise ApiError(f"{place} is {told!r}, not a number") from None
+
+
+def stale(token: PageToken) -> PageTokenExpiredError:
+    """The error for a token that another kind of pagination made."""
+    return PageTokenExpiredError(f"the page token {token!r} is of another kind of pagination")
+
+
+def whole(token: PageToken | None, first: int) -> int:
+    """A token that is a whole number, `first` for the first page; raises PageTokenExpiredError."""
+    if token is None:
+        return first
+    if not isinstance(token, int) or isinstance(token, bool):
+        raise stale(token)
+    return token
