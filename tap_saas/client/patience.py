@@ -114,9 +114,13 @@ class Patience:
             return retrying(attempt)
         except AgainError as last:
             raise self._given_up(last) from last
+        finally:
+            self._report.gave_up(self)
 
     def waiting(self, wait: Wait) -> None:
         """Tells of a wait in the limiter, unless it is the one that was just told of."""
+        what = "the API" if wait.cause == "api" else f"budget {wait.budget}"
+        self._report.waiting(self, self._stream, wait.cause, what, wait.seconds)
         if wait.seconds < WORTH_TELLING_S or (wait.cause == "api" and self._is_told):
             return
         why = "the API asked for a pause" if wait.cause == "api" else f"budget {wait.budget} spent"
@@ -126,6 +130,8 @@ class Patience:
         """Counts what the limiter's wait has cost."""
         self._is_told = False
         self._budget_s += slot.waited.get("budget", 0.0)
+        self._report.resumed(self)
+        self._report.spent([(claim.budget, claim.bucket) for claim in slot.buckets])
         for cause, seconds in slot.waited.items():
             self._report.waited(self._stream, cause, seconds)
 
@@ -168,8 +174,10 @@ class Patience:
         """Waits here for a failure; a pause is waited for in the limiter, with all the others."""
         if self._is_told:
             return
+        self._report.waiting(self, self._stream, "api", "the API", seconds)
         if self._stop.wait(seconds):
             raise StoppedError
+        self._report.resumed(self)
         self._report.waited(self._stream, "api", seconds)
 
     def _outlook(self, seconds: float, why: str = "") -> str:

@@ -114,7 +114,7 @@ class Sender:
         self, job: Job, request: Request, token: Token | None
     ) -> tuple[Response, Token | None]:
         """One request within its budgets; a token that died waiting for them is renewed."""
-        path = _below(request.url, job.login.base_url(token))
+        path = below(request.url, job.login.base_url(token))
         values = job.login.values(token)
         buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
         job.buckets = buckets if job.is_leased else tuple(map(_without_lease, buckets))
@@ -137,7 +137,11 @@ class Sender:
         except RetryableError as error:
             raise AgainError(error.what, kind="no_answer", buckets=job.buckets) from error
         finally:
-            self._report.requested(job.where.stream or NO_STREAM, retry=tries > 1)
+            self._report.requested(
+                job.where.stream or NO_STREAM,
+                retry=tries > 1,
+                status=None if response is None else response.status,
+            )
             self._trace(job, request, response, time.monotonic() - began)
         shown = response.request_id and self._redactor.mask(response.request_id)
         return msgspec.structs.replace(response, url=request.url, request_id=shown)
@@ -166,7 +170,7 @@ def _without_lease(claim: Claim) -> Claim:
     return msgspec.structs.replace(claim, concurrent=None)
 
 
-def _below(url: str, base_url: str) -> str:
+def below(url: str, base_url: str) -> str:
     """The path after `base_url`, without the query; the whole address where it is elsewhere."""
     address = url.partition("?")[0]
     base = base_url.rstrip("/")
