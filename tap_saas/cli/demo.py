@@ -1,4 +1,4 @@
-"""`saasctl demo`: a sandbox API and a PostgreSQL to try things with."""
+"""`saasctl demo`: scenes that show what the tap does, and servers to try things with."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ def _sizes(command: click.decorators.FC) -> click.decorators.FC:
 
 @click.group()
 def demo() -> None:
-    """Start the sandbox API and an embedded PostgreSQL, and pull one into the other.
+    """Show what the tap does: a sandbox API, pulled into an embedded PostgreSQL.
 
     \b
-    saasctl demo run          the whole story, then everything is stopped
-    saasctl demo up           start both and print their addresses
+    saasctl demo run          all scenes, then Meltano twice; everything is stopped afterwards
+    saasctl demo run kill     one scene with its commands and log lines
+    saasctl demo scenes       the scenes
+    saasctl demo up           start both servers and print their addresses
     saasctl demo down         stop both; the database is thrown away
     """
 
@@ -54,24 +56,42 @@ def down() -> None:
 
 
 @demo.command()
+def scenes() -> None:
+    """List the scenes of `saasctl demo run`."""
+    from tap_saas.demo.scenes import SCENES
+
+    for scene in SCENES:
+        click.echo(f"{scene.name:<14}{scene.about}")
+
+
+@demo.command()
+@click.argument("scene", required=False)
 @_sizes
 @click.option("--keep", is_flag=True, help="Leave the servers running.")
-def run(customers: int, orders: int, events: int, keep: bool) -> int:
-    """Pull the sandbox into PostgreSQL by Meltano, change rows, pull again, compare both sides.
+def run(scene: str | None, customers: int, orders: int, events: int, keep: bool) -> int:
+    """Show all scenes, a line each; then pull the sandbox by Meltano twice and compare both sides.
 
-    Exit code 1 where anything differs.
+    With SCENE only that one, with what was done and the log lines that matter. Exit code 1 where a
+    scene's line is not true, or anything differs.
     """
     from tap_saas.config import home
-    from tap_saas.demo import services
+    from tap_saas.demo import services, show
+    from tap_saas.demo.scenes import SCENES, named
     from tap_saas.demo.story import Story
 
+    chosen = None if scene is None else named(scene)
     click.echo("starting the sandbox API and PostgreSQL ...")
     folder = home({})
     running = services.up(folder, {"customers": customers, "orders": orders, "events": events})
     try:
+        if chosen is not None:
+            return 0 if show.show_one(chosen, running.database_url, click.echo) else 1
+        true = show.show_all(SCENES, running.database_url, click.echo)
         same = Story(Path.cwd(), running, click.echo).run()
     finally:
         if not keep:
             services.down(folder)
     click.echo("API and PostgreSQL are the same" if same else "API and PostgreSQL DIFFER")
-    return 0 if same else 1
+    if not true:
+        click.echo("NOT all scenes are as they should be")
+    return 0 if same and true else 1

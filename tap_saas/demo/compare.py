@@ -17,7 +17,8 @@ STREAMS = {
     "events": "id::text",
 }
 _QUERY = """
-SELECT {key} || E'\\t' || to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+SELECT {key} || E'\\t' ||
+  to_char(updated_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 FROM {schema}.{table} WHERE _sdc_deleted_at IS NULL
 """
 
@@ -37,6 +38,7 @@ def api_side(url: str, stream: str) -> Side:
 
 def database_side(connection: Any, schema: str, stream: str) -> Side:
     """What stands in the stream's table."""
+    connection.execute("SET timezone = UTC")  # what a timestamp without a zone is read in
     query = _QUERY.format(key=STREAMS[stream], schema=schema, table=stream)
     lines = sorted(f"{row[0]}\n".encode() for row in connection.execute(query))
     return Side(len(lines), hashlib.sha256(b"".join(lines)).hexdigest())

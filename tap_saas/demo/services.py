@@ -113,4 +113,9 @@ def _postgres_up(folder: Path) -> str:
 
 def _postgres_down(folder: Path) -> None:
     if (folder / "pg" / "PG_VERSION").exists():
-        _server(folder, "stop").stop()
+        server = _server(folder, "stop")
+        # Where the package does not clean up, it makes its folder anew when this process ends.
+        server.cleanup_mode = "delete"
+        server.cleanup()
+        if (folder / "pg").exists():  # another process that used it has not said farewell
+            server.stop()

@@ -1,26 +1,26 @@
-"""`make demo`, told step by step: servers up, Meltano, rows that change, Meltano again, both sides
-compared.
+"""Meltano in `make demo`: a run, rows that change, a run again, both sides compared, and the
+checkpoint.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import requests
 
-from tap_saas.demo import compare, services
+from tap_saas.demo import checkpoint, compare, pipe, services
 from tap_saas.errors import TargetError
 
 JOB = "sandbox"
 SCHEMA = "tap_sandbox"
+STATE_ID = "dev:tap-sandbox-to-target-postgres"
 _BAD = re.compile(r"\b(WARNING|ERROR)\b|\[(warning|error)")
 Tell = Callable[[str], None]
 
@@ -36,14 +36,16 @@ class Story:
             "NO_COLOR": "1",
             "UV_COMPILE_BYTECODE": "1",
         }
-        self._meltano = _beside("meltano")
+        self._meltano = pipe.beside("meltano")
 
     def run(self) -> bool:
         """Tell the whole story; true where both sides are the same after each run."""
         self._call("installing the plugins", ["install"])
         same = self._pull(1)
         self._change()
-        return self._pull(2) and same
+        same = self._pull(2) and same
+        self._checkpoint()
+        return same
 
     def _pull(self, number: int) -> bool:
         requests.delete(f"{self._running.url}/_requests", timeout=30)
@@ -93,6 +95,21 @@ class Story:
             raise TargetError(f"{what}: Meltano ended with {child.returncode}", do=f"read {log}")
         return time.monotonic() - begun
 
+    def _checkpoint(self) -> None:
+        """Where each stream goes on, from the state that Meltano keeps."""
+        told = subprocess.run(  # noqa: S603 - Meltano with fixed arguments, no shell
+            [self._meltano, "state", "get", STATE_ID],
+            cwd=self._project, env=self._environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if told.returncode:
+            raise TargetError(f"the checkpoint: Meltano ended with {told.returncode}")
+        state = msgspec.json.decode(told.stdout)
+        kept = checkpoint.read(state.get("singer_state", state))
+        self._tell(f"the checkpoint (meltano state get {STATE_ID}):")
+        for stream, values in kept.items():
+            self._tell(f" {stream}: {msgspec.json.encode(values).decode()}")
+
     def _compare(self, number: int, seconds: float) -> bool:
         import psycopg
         from rich.console import Console
@@ -115,9 +132,3 @@ class Story:
         self._tell(f"run {number}: {seconds:.1f} s, {sum(asked.values())} requests")
         Console().print(table)
         return same
-
-
-def _beside(name: str) -> str:
-    """The command beside this Python, else on the PATH."""
-    beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.exists() else shutil.which(name) or name
