@@ -14,6 +14,8 @@ from tap_saas.connector.units import parse_duration
 from tap_saas.errors import ConfigError
 
 HOME_VARIABLE = "TAP_SAAS_HOME"
+FEEDS = ("pull", "events", "webhooks")
+DEFAULT_PARALLEL = 4
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["connector"],
@@ -41,6 +43,28 @@ SCHEMA: dict[str, Any] = {
             "description": "The folder for tokens, budgets and learnt schemas. "
             f"Default: the variable {HOME_VARIABLE}, else .tap-saas in the working directory.",
         },
+        "feeds": {
+            "type": "array",
+            "items": {"enum": list(FEEDS)},
+            "minItems": 1,
+            "default": list(FEEDS),
+            "title": "Feeds",
+            "description": "Where this run takes records from: pull (the lists), events (the "
+            "event logs), webhooks (the queue).",
+        },
+        "queue": {
+            "type": "string",
+            "title": "Queue",
+            "description": "The queue of the webhook receiver: a file or postgresql://... "
+            "Default: queue.db in the home folder.",
+        },
+        "consumer": {
+            "type": "string",
+            "default": "main",
+            "title": "Consumer",
+            "description": "Who reads the queue, one of the source's `consumers`; each has a "
+            "state of its own.",
+        },
         "max_duration": {
             "type": "string",
             "title": "Longest run",
@@ -51,6 +75,15 @@ SCHEMA: dict[str, Any] = {
             "minimum": 1,
             "title": "Most requests",
             "description": "End the run after this number of requests, resumably.",
+        },
+        "parallel": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 64,
+            "default": DEFAULT_PARALLEL,
+            "title": "Side by side",
+            "description": "How many partitions, windows or children of a stream are read at a "
+            "time, within the budgets.",
         },
         "max_partitions": {
             "type": "integer",
@@ -70,6 +103,12 @@ SCHEMA: dict[str, Any] = {
             "default": True,
             "title": "Emit runs",
             "description": "Leave a row for each run and stream in the stream _runs.",
+        },
+        "progress": {
+            "type": "boolean",
+            "default": True,
+            "title": "Progress",
+            "description": "Show how far the run is: live on a terminal, else a log line a minute.",
         },
         "partial_exit": {
             "type": "integer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
 from typing import IO, Any, ClassVar
@@ -22,11 +23,13 @@ from tap_saas.connector.units import parse_duration
 from tap_saas.errors import ConfigError, StateError
 from tap_saas.objects import parse_object, read_text
 from tap_saas.redact import mask_logs
+from tap_saas.runs.recorder import Progress
 from tap_saas.sync import sdk, state_form
 from tap_saas.sync.discovery import Memory
 from tap_saas.sync.ends import Limits, Stop
 from tap_saas.sync.ledgers import LedgerStream, rejects_stream, runs_stream
 from tap_saas.sync.run import Run
+from tap_saas.sync.sources import Sources
 from tap_saas.sync.stream import SaasStream
 from tap_saas.sync.writer import PageWriter
 
@@ -62,10 +65,10 @@ class TapSaaS(Tap):
         sdk.install_state_line(self)
 
     @classmethod
-    def quiet(cls, config: dict[str, Any]) -> TapSaaS:
+    def quiet(cls, config: dict[str, Any], *, state: dict[str, Any] | None = None) -> TapSaaS:
         """A tap for other commands: it logs warnings and worse."""
         cls.logger.setLevel(logging.WARNING)
-        return cls(config=config)
+        return cls(config=config, state=state)
 
     def schema_lines(self) -> bytes:
         """The SCHEMA messages of all streams, as `--test=schema` writes them."""
@@ -144,29 +147,40 @@ class TapSaaS(Tap):
         self.stop.signum = signum
         self.stop.set()
 
-    def finish(self) -> int:
-        """End the run: the exit code, or the first stream's failure.
+    def progress(self) -> Progress | None:
+        """What shows how far the run is, unless `progress` is off."""
+        if not self.config.get("progress", True):
+            return None
+        from tap_saas.runs.progress import progress_for
+
+        streams = [s for s in self.streams.values() if isinstance(s, SaasStream) and s.selected]
+        return progress_for(self.run.connector.name, self.run.id, len(streams))
+
+    def finish(self) -> None:
+        """Say how a run that came to its end has ended.
 
         Raises:
             TapSaasError: the failure of a stream.
+            SystemExit: with `partial_exit`, where a limit ended the run.
         """
-        run = self.run
-        run.close()
-        self._sum_up(run)
-        if run.failures:
-            raise run.failures[0]
-        return int(self.config.get("partial_exit", 0)) if run.planned_end else 0
+        if self.run.failures:
+            raise self.run.failures[0]
+        code = int(self.config.get("partial_exit", 0)) if self.run.planned_end else 0
+        if code:
+            raise SystemExit(code)
 
-    @staticmethod
-    def _sum_up(run: Run) -> None:
-        """The figures of the whole run, as the last INFO line."""
-        rows = run.report.rows()
-        ingested = sum(row["rows_ingested"] for row in rows)
-        rejected = sum(row["rows_rejected"] for row in rows)
+    def sum_up(self) -> None:
+        """Tell the figures of the whole run, as the last INFO line."""
+        run = self.run
+        snapshot = run.report.snapshot()
+        ingested = sum(row.rows_ingested for row in snapshot.rows)
+        rejected = sum(row.rows_rejected for row in snapshot.rows)
+        rejects = sum(map(Counter, snapshot.rejects.values()), Counter[str]())
         figures = {
             "rows_ingested": ingested,
             "rows_rejected": rejected,
             "error_rate": round(rejected / ((ingested + rejected) or 1), 4),
+            **({"rejects": _listed(rejects)} if rejects else {}),
             "requests": run.report.requests,
             "duration_s": round((run.now() - run.started_at).total_seconds(), 1),
         }
@@ -181,6 +195,16 @@ class TapSaaS(Tap):
                 text = read_text(path, ConfigError, "config file")
                 merged.config |= parse_object(text, path, ConfigError, "config file")
         return merged
+
+    def sync_feeds(self) -> None:
+        """Pull the streams, then read the event logs and the queue, as `feeds` says."""
+        sources = Sources(self, self.run)
+        try:
+            sources.open()
+            self.sync_all()
+            sources.sync()
+        finally:
+            sources.close()
 
     @classmethod
     def invoke(  # type: ignore[override]
@@ -208,10 +232,18 @@ class TapSaaS(Tap):
             parse_env_config=config.parse_env,
         )
         tap.order_streams()
-        tap.sync_all()
-        code = tap.finish()
-        if code:
-            raise SystemExit(code)
+        with tap.run.recorder(tap.progress()):
+            try:
+                tap.sync_feeds()
+                tap.run.close()
+            finally:
+                tap.sum_up()
+            tap.finish()
+
+
+def _listed(rejects: Counter[str]) -> str:
+    """`missing_field:4,bad_date:3`, the most first."""
+    return ",".join(f"{error}:{n}" for error, n in rejects.most_common())
 
 
 def main() -> int:

@@ -18,8 +18,12 @@ from tap_saas.connector.incremental import Incremental, Interval, merge, prefix
 from tap_saas.errors import StateError
 
 SCALARS = ("replication_key", "replication_key_value", "last_success_ts", "last_cursor")
+SHOWN = 200
 _ARTICLES = {"instant": "an instant", "counter": "a number", "text": "a text"}
-LISTS = ("resume", "windows_done", "unfinished", "schema", "pending", "queue", "activate")
+LISTS = (
+    "resume", "windows_done", "unfinished", "schema", "pending", "queue",
+    "parents", "due", "sweep", "activate", "swept",
+)  # fmt: skip
 
 
 class Walk(msgspec.Struct, kw_only=True):
@@ -85,9 +89,13 @@ class Bookmark:
 
     def keep_walk(self, walk: Walk | None) -> None:
         """Note the walk in flight; `None` ends it."""
-        self.data["resume"] = [] if walk is None else [msgspec.to_builtins(walk)]
-        if walk is not None:
-            self.data["last_cursor"] = walk.page_token
+        self.keep_walks([] if walk is None else [walk])
+
+    def keep_walks(self, walks: list[Walk]) -> None:
+        """Note all walks in flight; the first one has the pass's bounds."""
+        self.data["resume"] = msgspec.to_builtins(walks)
+        if walks:
+            self.data["last_cursor"] = _shown(walks[-1].page_token)
 
     def watermark(self, incremental: Incremental) -> Any:
         """The watermark as a comparable; `None` where there is none for this replication key."""
@@ -139,6 +147,14 @@ class Bookmark:
         """Forget how far the pass came: it begins again, with its frozen bounds forgotten too."""
         self.data["resume"] = []
         self.data["windows_done"] = []
+
+
+def _shown(token: Any) -> str | int | float | None:
+    """A page token as `last_cursor` tells it: a scalar, or a short JSON text."""
+    if token is None or isinstance(token, str | int | float):
+        return token
+    text = msgspec.json.encode(token).decode()
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def key_name(incremental: Incremental) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
-
-from tap_saas.connector import formats
 
 Kind: TypeAlias = Literal[
     "integer", "number", "decimal", "boolean", "string", "date-time", "date", "time", "uuid",
@@ -18,11 +17,18 @@ Kind: TypeAlias = Literal[
 MAX_NAME_BYTES = 63  # PostgreSQL, NAMEDATALEN
 EXACT_DIGITS = 15  # what a double keeps: IEEE 754
 MAX_DOUBLE_EXPONENT = 300
+MORE = "_more_fields"
+"""The column (an object) for fields that have no column of their own."""
+MOST_COLUMNS = 300
+"""As many columns as any row has room for: a value takes up to 24 bytes of PostgreSQL's 8 KB page
+even where it is stored elsewhere. Only a declared schema may have more; no more are learnt.
+"""
 
 _STRING_FORMATS: dict[str, Kind] = {
     "date-time": "date-time", "date": "date", "time": "time", "uuid": "uuid",
     "x-singer.decimal": "decimal", "singer.decimal": "decimal",
 }  # fmt: skip
+_NAMELESS = ("boolean", "object", "array")
 _JSON_TYPES: dict[Kind, dict[str, Any]] = {
     "integer": {"type": ["integer", "null"]},
     "number": {"type": ["number", "null"]},
@@ -104,22 +110,34 @@ def bad_name(name: str) -> bool:
     return not name or name.startswith("_sdc_") or any(c in name for c in '"%\x00')
 
 
-def learn(name: str, value: Any, *, instant: bool = False, key: bool = False) -> Column | None:
+def learn(
+    name: str, value: Any, *, reads: Callable[[Any], Any] | None = None, key: bool = False
+) -> Column | None:
     """The column that a value suggests; `None` for a null, which says nothing.
 
-    `instant` allows a text to be a date-time: only the replication key and the version ask for it,
-    since a text that looks like a date today may not tomorrow. A whole number is an integer only in
-    a `key`: elsewhere a fraction may come, and targets do not widen a column.
+    `reads` makes a text a date-time: only the replication key and the version have it, since a text
+    that looks like a date today may not tomorrow. What orders nothing suggests no column for them,
+    nor what names nothing for a `key`. A whole number is an integer only in a `key`: elsewhere a
+    fraction may come, and targets do not widen a column.
     """
-    kind = _kind_of_value(value, instant=instant)
+    kind = _kind_of_value(value)
     if key and kind == "number" and isinstance(value, int):
         kind = "integer"
-    if kind is None:
+    if reads is not None and isinstance(value, str):
+        kind = _kind_of_order(value, reads)
+    if kind is None or ((key or reads is not None) and kind in _NAMELESS):
         return None
     return Column(name=name, out=short_name(name), kind=kind, learnt=True)
 
 
-def _kind_of_value(value: Any, *, instant: bool) -> Kind | None:
+def _kind_of_order(text: str, reads: Callable[[Any], Any]) -> Kind | None:
+    try:
+        return "date-time" if isinstance(reads(text), datetime) else "string"
+    except ValueError:
+        return None
+
+
+def _kind_of_value(value: Any) -> Kind | None:
     match value:
         case None:
             return None
@@ -128,19 +146,11 @@ def _kind_of_value(value: Any, *, instant: bool) -> Kind | None:
         case int() | float() | Decimal():
             return "number" if fits_double(value) else "decimal"
         case str():
-            return "date-time" if instant and _is_instant(value) else "string"
+            return "string"
         case dict():
             return "object"
         case _:
             return "array"
-
-
-def _is_instant(text: str) -> bool:
-    try:
-        formats.read_instant(text)
-    except ValueError:
-        return False
-    return True
 
 
 def fits_double(number: float | Decimal) -> bool:
@@ -170,12 +180,22 @@ class Columns:
 
     @classmethod
     def declared(cls, schema: Mapping[str, Any]) -> Columns:
-        """The columns of a JSON Schema with `properties`."""
-        return cls(column(name, sub) for name, sub in schema.get("properties", {}).items())
+        """The columns of a JSON Schema with `properties`; `_more_fields` is ours."""
+        properties = schema.get("properties", {})
+        return cls(column(name, sub) for name, sub in properties.items() if name != MORE)
 
     def with_(self, new: Iterable[Column]) -> Columns:
         """These columns, with `new` ones added or put in the place of their namesakes."""
         return Columns([*(self.by_name | {c.name: c for c in new}).values()])
+
+    def without(self, name: str) -> Columns:
+        """These columns but one."""
+        return Columns(known for known in self.by_name.values() if known.name != name)
+
+    @property
+    def room(self) -> int:
+        """How many more columns may be learnt."""
+        return max(MOST_COLUMNS - len(self.by_name), 0)
 
     def json_schema(self) -> dict[str, Any]:
         """The SCHEMA of the stream, built the same way each time: another order is another table to

@@ -17,6 +17,9 @@ from tap_saas.sync.columns import Kind, fits_double
 
 BIGINT = 2**63
 MAX_EXPONENT = 1000  # far inside PostgreSQL's numeric (131,072 digits before the point)
+MAX_WHOLE = 10 ** (MAX_EXPONENT + 1)
+MAX_KEY_BYTES = 2_500  # a longer key kills: an entry of PostgreSQL's indexes has 2,704 bytes
+MAX_DEPTH = 500  # objects in objects; JSON encoders stop at about 1,000
 _BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -46,16 +49,29 @@ def convert(kind: Kind, value: Any) -> Any:
 
 
 def clean(value: Any) -> Any:
-    """A nested value without what jsonb refuses: NUL and lone surrogates, NaN, huge exponents."""
+    """A nested value without what jsonb refuses: NUL, lone surrogates and NaN are replaced.
+
+    Raises:
+        BadValueError: a number has a huge exponent, or the nesting is too deep.
+    """
+    return _clean(value, _number, MAX_DEPTH)
+
+
+def _clean(value: Any, number: Callable[[Any], Any], depth: int) -> Any:
     match value:
         case str():
             return clean_text(value)
+        case bool() | None:
+            return value
+        case int() | float() | Decimal():
+            return number(value)
+        case _ if not depth:
+            raise BadValueError("too_deep", f"objects or arrays nested over {MAX_DEPTH} levels")
         case dict():
-            return {clean_text(name): clean(inner) for name, inner in value.items()}
+            below = depth - 1
+            return {clean_text(n): _clean(inner, number, below) for n, inner in value.items()}
         case list():
-            return [clean(inner) for inner in value]
-        case float() | Decimal():
-            return _number(value)
+            return [_clean(inner, number, depth - 1) for inner in value]
         case _:
             return value
 
@@ -70,18 +86,30 @@ def is_clean_text(text: str) -> bool:
     return _BAD_TEXT.search(text) is None
 
 
+def is_clean(value: Any) -> bool:
+    """True for a value whose text is exactly that value: without NUL and lone surrogates."""
+    if isinstance(value, str):
+        return is_clean_text(value)
+    try:
+        return b"\\u0000" not in _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return False
+
+
 def _wrong(kind: str, value: Any) -> BadValueError:
     shown = _shown(value)
     return BadValueError("bad_type", f"{shown} is not {kind}")
 
 
 def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = repr(value) if isinstance(value, str) else as_text(value)
     return clean_text(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _is_finite(number: float | Decimal) -> bool:
-    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
+    if isinstance(number, Decimal):
+        return number.is_finite()
+    return not isinstance(number, float) or math.isfinite(number)  # an int may be too large for one
 
 
 def _integer(value: Any) -> int:
@@ -101,11 +129,13 @@ def _number(value: Any) -> int | Decimal | float | None:
     """A finite number; NaN and the infinities are null, as JSON has no word for them."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise _wrong("a number", value)
-    if isinstance(value, int):
-        return value
-    if not _is_finite(value):
+    if not isinstance(value, int) and not _is_finite(value):
         return None
-    if isinstance(value, Decimal) and abs(value.adjusted()) > MAX_EXPONENT:
+    if isinstance(value, int):
+        is_huge = not -MAX_WHOLE < value < MAX_WHOLE
+    else:
+        is_huge = isinstance(value, Decimal) and abs(value.adjusted()) > MAX_EXPONENT
+    if is_huge:
         raise BadValueError("out_of_range", f"{_shown(value)} has a huge exponent")
     return value
 
@@ -198,8 +228,19 @@ def _array(value: Any) -> list[Any]:
 
 
 def as_text(value: Any) -> str:
-    """Any value as text: a text as it is, all else as JSON."""
-    return clean_text(value) if isinstance(value, str) else _ENCODER.encode(clean(value)).decode()
+    """Any value as text: a text as it is, all else as JSON; NUL and lone surrogates are replaced.
+
+    No number is too large for it, and nothing is nested too deeply that JSON decoders take.
+    """
+    if isinstance(value, str):
+        return clean_text(value)
+    try:
+        text = _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        text = b"\\u0000"
+    if b"\\u0000" in text:
+        text = _ENCODER.encode(_clean(value, lambda number: number, -1))
+    return text.decode()
 
 
 _CONVERT: dict[Kind, Callable[[Any], Any]] = {

@@ -15,13 +15,16 @@ import msgspec
 
 from tap_saas.client.client import Where
 from tap_saas.connector.decode import Decoded, read_records
+from tap_saas.connector.events import EventLog
 from tap_saas.connector.exchange import Page, Response
 from tap_saas.connector.model import Stream
+from tap_saas.connector.webhook import WebhookSource
 from tap_saas.sync import evolve
 from tap_saas.sync.bookmark import Bookmark
 from tap_saas.sync.columns import Column, Columns, column, learn, short_name
 from tap_saas.sync.pull import Pull, PullFeed
 from tap_saas.sync.run import Run
+from tap_saas.sync.shape import DELETED
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,20 @@ def columns_of(run: Run, stream: Stream) -> Columns:
         columns = columns.with_([Column(name, short_name(name), "date-time")])
     if stream.key_columns == ("_key",):
         columns = columns.with_([Column("_key", "_key", "string")])
+    if can_delete(run, stream):
+        columns = columns.with_([Column(DELETED, DELETED, "date-time")])
     return _with_instants(stream, columns)
+
+
+def can_delete(run: Run, stream: Stream) -> bool:
+    """True where a record of the stream may say that its row is gone."""
+    deletes, connector = stream.deletes, run.connector
+    sources: list[EventLog | WebhookSource] = [*connector.events.values()]
+    sources += connector.webhooks.values()
+    routes = [r for source in sources for r in source.routes if r.stream == stream.name]
+    return any(route.can_delete or route.fetch is not None for route in routes) or (
+        deletes is not None and (deletes.flag is not None or deletes.list_ is not None)
+    )
 
 
 def _with_instants(stream: Stream, columns: Columns) -> Columns:
@@ -118,22 +134,26 @@ def sample(run: Run, stream: Stream, columns: Columns) -> Columns:
     """The columns with those that the stream's first page shows."""
     log.info("%s: asking for one page to learn its schema", stream.name)
     _, records = first_page(run, stream)
-    instants = frozenset(
-        name for name in (stream.version_column, stream.replication_key) if name is not None
-    )
+    version = None if stream.version_kind == "text" else stream.version_column
+    reads = evolve.readers(version, stream.incremental)
     keys = (*stream.key_columns, *stream.context)
-    return evolve.grow(columns, shaped(run, stream, records), instants, keys)
+    return evolve.grow(columns, shaped(run, stream, records), reads, keys)
 
 
-def first_page(run: Run, stream: Stream) -> tuple[Page | None, list[dict[str, Any]]]:
-    """The first page of the first partition, and its records with the partition's values."""
+def first_page(
+    run: Run, stream: Stream, decode: Callable[[Response], Decoded] | None = None
+) -> tuple[Page | None, list[dict[str, Any]]]:
+    """The first page of the first partition, and its records with the partition's values.
+
+    `decode` reads them another way than the stream says.
+    """
     feed = PullFeed(
         Pull(
             stream=stream,
             streams=run.connector.streams,
             client=run.client,
             values=run.values,
-            decode=plain_decode(stream),
+            decode=decode or plain_decode(stream),
             plain=plain_decode,
             bookmark=lambda _: Bookmark({}, stream.name),
             partitions_kept=lambda: 0,

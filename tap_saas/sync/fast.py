@@ -13,8 +13,8 @@ import msgspec
 
 from tap_saas.connector import formats
 from tap_saas.sync import structs
-from tap_saas.sync.columns import EXACT_DIGITS, fits_double
-from tap_saas.sync.convert import MAX_EXPONENT
+from tap_saas.sync.columns import EXACT_DIGITS, MORE, fits_double
+from tap_saas.sync.convert import MAX_EXPONENT, MAX_KEY_BYTES
 from tap_saas.sync.newest import Newest
 from tap_saas.sync.shape import Batch, Shape
 
@@ -42,19 +42,28 @@ class FastLane:
         structs.NoStructError: (on making one) the shape needs the dict lane.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        if shape.shaper is not None or shape.on_new_field == "ignore":
+    def __init__(self, shape: Shape, blank: frozenset[str] = frozenset()) -> None:
+        if shape.shaper is not None or shape.flag is not None:
             raise structs.NoStructError("records are shaped")
         incremental = shape.incremental
-        if incremental is not None and incremental.format not in ("iso8601", "counter"):
+        if incremental is not None and (
+            incremental.format not in ("iso8601", "counter") or incremental.zone
+        ):
             raise structs.NoStructError("the replication key is not written as a target stores it")
         self._shape = shape
-        self._type, unsaid = structs.record_type(shape.columns.by_name, shape.required)
+        columns = {name: column for name, column in shape.columns.by_name.items() if name != MORE}
+        blanks = sorted(blank - columns.keys())
+        self._type, unsaid = structs.record_type(
+            columns,
+            structs.required_fields(shape.declared),
+            blanks,
+            forbid_unknown=shape.on_new_field != "ignore",
+        )
         self._decoder = msgspec.json.Decoder(list[self._type], float_hook=bounded)  # type: ignore[name-defined]
-        self._attributes = {name: f"f{n}" for n, name in enumerate(shape.columns.by_name)}
-        if any(name not in self._attributes for name in (*shape.key, *shape.instants)):
+        self._attributes = {name: f"f{n}" for n, name in enumerate(columns)}
+        if any(name not in self._attributes for name in (*shape.key, *shape.reads)):
             raise structs.NoStructError("the key or the version is not known yet")
-        kinds = {name: column.kind for name, column in shape.columns.by_name.items()}
+        kinds = {name: column.kind for name, column in columns.items()}
         if any(kinds[name] in ("uuid", "number") for name in shape.key):
             raise structs.NoStructError("a key that is not an integer or a text")
         self._instants = {
@@ -66,7 +75,10 @@ class FastLane:
             for name, schema in unsaid.items()
         }
         self._dropped = [self._attributes[n] for n in shape.dropped if n in self._attributes]
+        self._dropped += [f"b{n}" for n in range(len(blanks))]
         self._key = [self._attributes[name] for name in shape.key]
+        texts = sum(kinds[name] not in ("integer", "date-time") for name in shape.key)
+        self._longest_text = MAX_KEY_BYTES // (4 * texts) if texts else None
 
     def decode(self, raw: bytes) -> list[Any]:
         """The records of a JSON array.
@@ -161,6 +173,9 @@ class FastLane:
         keys = list(map(attrgetter(*self._key), records))
         parts = keys if len(self._key) == 1 else [part for key in keys for part in key]
         if None in parts or _UNSET in parts:
+            raise SurpriseError("key")
+        longest = self._longest_text
+        if longest is not None and any(isinstance(p, str) and len(p) > longest for p in parts):
             raise SurpriseError("key")
         return keys
 

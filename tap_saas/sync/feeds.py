@@ -10,20 +10,20 @@ from typing import Any, Protocol
 import msgspec
 
 from tap_saas.connector.exchange import Page
-from tap_saas.sync.shape import Batch
+from tap_saas.sync.shape import Seen
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
     """A page with what the writer must know of it.
 
-    `constant` are the partition's columns. `written` is called with the batch after its rows are on
-    their way: only then may the bookmark speak of them. `since` is where the pass begins, for lists
-    that the API cannot filter.
+    `constant` are the partition's columns. `written` is called with the page's keys after its rows
+    are on their way: only then may the bookmark speak of them. `since` is where the pass begins,
+    for lists that the API cannot filter.
     """
 
     page: Page
     constant: Mapping[str, Any]
-    written: Callable[[Batch], None]
+    written: Callable[[Seen], None]
     since: Any = None
 
 

@@ -6,13 +6,25 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import msgspec
+
 from tap_saas.connector.exchange import Page
 from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import Parent
 
 Context: TypeAlias = dict[str, Any]
-Fetch: TypeAlias = Callable[[Stream, Context, Any], Iterator[Page]]
-"""Pages of a whole list: (stream, context, page token) -> pages with records as JSON objects."""
+Fetch: TypeAlias = Callable[[Stream, Context, Any, Any], Iterator[Page]]
+"""Pages of a list: (stream, context, since, page token) -> pages with records as JSON objects."""
+
+
+class Partition(msgspec.Struct, frozen=True):
+    """One partition: the values that name it, and where its parent says since when there is one.
+
+    With `batch` the values are lists, and name nothing.
+    """
+
+    context: Context
+    born: Any = None
 
 
 class Partitions:
@@ -28,27 +40,32 @@ class Partitions:
     ) -> None:
         self._streams, self._values, self._fetch = streams, values, fetch
 
-    def groups(self, stream: Stream, start: Any = None) -> Iterator[tuple[Any, list[Context]]]:
-        """The groups of a stream's contexts, from the group `start` on."""
+    def groups(
+        self, stream: Stream, start: Any = None, since: Any = None
+    ) -> Iterator[tuple[Any, list[Partition]]]:
+        """The groups of a stream's partitions, from the group `start` on.
+
+        `since` asks only for parents that changed since.
+        """
         parent = parent_stream(stream)
         if parent is None or parent.stream is None:
-            yield None, self._product(stream, [{}])
+            yield None, self._product(stream, [Partition({})])
             return
         outer, inner, token = start or (None, None, None)
         above = self._streams[parent.stream]
-        for group, contexts in self.groups(above, outer):
+        for group, partitions in self.groups(above, outer):
+            contexts = [partition.context for partition in partitions]
             if inner is not None and inner in contexts:
                 contexts = contexts[contexts.index(inner) :]
             for context in contexts:
                 first = token if context == inner else None
-                for page in self._fetch(above, context, first):
-                    found = [parent.contexts(record) for record in page.records]
-                    below = [{**context, **values} for values in found if values is not None]
+                for page in self._fetch(above, context, since, first):
+                    below = _below(parent, context, page)
                     yield [group, context, page.token], self._product(stream, below)
             inner = token = None
 
-    def _product(self, stream: Stream, contexts: list[Context]) -> list[Context]:
-        """The contexts crossed with the lists of settings that the stream names."""
+    def _product(self, stream: Stream, partitions: list[Partition]) -> list[Partition]:
+        """The partitions crossed with the lists of settings that the stream names."""
         lists: list[list[Context]] = []
         if stream.for_each is not None:
             each = stream.for_each
@@ -59,9 +76,32 @@ class Partitions:
             if parent.stream is None
         ]
         return [
-            {name: value for part in parts for name, value in part.items()}
-            for parts in itertools.product(contexts, *lists)
+            msgspec.structs.replace(
+                partition,
+                context={name: value for part in parts for name, value in part.items()},
+            )
+            for partition in partitions
+            for parts in itertools.product([partition.context], *lists)
         ]
+
+
+def _below(parent: Parent, context: Context, page: Page) -> list[Partition]:
+    """The partitions that the records of a page of parents name."""
+    found = [
+        Partition(
+            {**context, **values},
+            None if parent.since is None else parent.since.get(record),
+        )
+        for record in page.records
+        if (values := parent.contexts(record)) is not None
+    ]
+    if parent.batch is None:
+        return found
+    batches = [found[at : at + parent.batch] for at in range(0, len(found), parent.batch)]
+    return [
+        Partition({**context, **{n: [one.context[n] for one in batch] for n in parent.values}})
+        for batch in batches
+    ]
 
 
 def is_group(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from tap_saas.connector.responses import server_date
 from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError, StateError
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
-from tap_saas.sync.shape import Batch
+from tap_saas.sync.lanes import Lane, side_by_side
+from tap_saas.sync.shape import Seen
 
 log = logging.getLogger(__name__)
 FORGOTTEN = (400, 404, 410, 422)  # what APIs answer to a page token that they no longer know
@@ -26,7 +27,11 @@ Ask = Callable[[Any, Any, Any], Iterator[Page]]
 
 
 class Pass(msgspec.Struct, kw_only=True):
-    """What a pass needs: the bookmark it moves, how to ask for pages, the partition's columns."""
+    """What a pass needs: the bookmark it moves, how to ask for pages, the partition's columns.
+
+    `whole` reads the list from its beginning, whatever the watermark says. At most `parallel`
+    windows are read at a time; `flying` are those that are under way.
+    """
 
     stream: str
     bookmark: Bookmark
@@ -35,6 +40,9 @@ class Pass(msgspec.Struct, kw_only=True):
     incremental: Incremental | None
     start_date: datetime | None
     now: Callable[[], datetime]
+    whole: bool = False
+    parallel: int = 1
+    flying: dict[str, Walk] = msgspec.field(default_factory=dict)
 
     def pages(self) -> Iterator[Fed]:
         """The pages of the pass; once all are taken and written, the bookmark is complete."""
@@ -54,14 +62,14 @@ class Pass(msgspec.Struct, kw_only=True):
     def _begin(self) -> Walk:
         """The walk that was left in flight, or a new one with its bounds frozen."""
         walk = self.bookmark.walk
-        if walk is not None:
+        if walk is not None and not (self.whole and walk.since is not None):
             self._check(walk)
             log.info("%s: going on with the pass of %s", self.stream, walk.started_at)
             return walk
         now = self.now()
         walk = Walk(started_at=instant_text(now))
         incremental = self.incremental
-        if incremental is None:
+        if incremental is None or self.whole:
             return walk
         watermark = self.bookmark.watermark(incremental)
         if watermark is not None and incremental.expired(watermark, now):
@@ -117,20 +125,38 @@ class Pass(msgspec.Struct, kw_only=True):
                 do="set start_date, or incremental.first in the connector",
             )
         since, until = incremental.restore(walk.since), incremental.restore(walk.until)
-        for window in incremental.windows(since, until):
-            if self._is_done(incremental, window):
-                continue
-            stored = [incremental.store(window[0]), incremental.store(window[1])]
-            if walk.window != stored:
-                walk.window, walk.page_token, walk.max_seen = stored, None, None
+        self.flying = {str(one.window): one for one in self.bookmark.walks if one.window}
+        self.flying[""] = msgspec.structs.replace(walk, window=[], page_token=None, max_seen=None)
 
-            def end(window: Interval = window) -> None:
-                done = self.bookmark.window_done(incremental, since, window)
-                self._move(incremental, done, started)
-                walk.window, walk.page_token = [], None
-                self.bookmark.keep_walk(walk)
+        def lanes() -> Iterator[Lane]:
+            for window in incremental.windows(since, until):
+                if not self._is_done(incremental, window):
+                    yield lambda window=window: self._window(incremental, window, since, started)  # type: ignore[misc]
 
-            yield from self._walk(walk, *window, end)
+        yield from side_by_side(lanes(), self.parallel)
+
+    def _window(
+        self, incremental: Incremental, window: Interval, since: Any, started: datetime
+    ) -> Generator[Fed]:
+        """One window; the watermark moves to the end of those that are done without a gap."""
+        stored = [incremental.store(window[0]), incremental.store(window[1])]
+        name = str(stored)
+        walk = self.flying.setdefault(name, msgspec.structs.replace(self.flying[""], window=stored))
+
+        def end() -> None:
+            done = self.bookmark.window_done(incremental, since, window)
+            self._move(incremental, done, started)
+            del self.flying[name]
+            self.keep(walk)
+
+        yield from self._walk(walk, *window, end)
+
+    def keep(self, walk: Walk) -> None:
+        """Note where the walk is."""
+        if walk.window:
+            self.bookmark.keep_walks([self.flying[""], *(v for k, v in self.flying.items() if k)])
+        else:
+            self.bookmark.keep_walk(walk)
 
     def _is_done(self, incremental: Incremental, window: Interval) -> bool:
         done = self.bookmark.windows_done(incremental)
@@ -196,37 +222,37 @@ class _Note:
         self._end = end
         self.is_last = page.next_token is None
 
-    def written(self, batch: Batch) -> None:
+    def written(self, page: Seen) -> None:
         """The page is on its way: note where the next one starts, or that there is none, and how
         far the watermark may move.
         """
         walk, incremental = self._walk, self._pass.incremental
         walk.page_token = self._page.next_token
-        if incremental is not None and batch.max_seen is not None:
-            self._note_keys(incremental, batch)
-        self._pass.bookmark.keep_walk(walk)
+        if incremental is not None and page.max_seen is not None:
+            self._note_keys(incremental, page)
+        self._pass.keep(walk)
         if self.is_last:
             self._end()
 
-    def _note_keys(self, incremental: Incremental, batch: Batch) -> None:
+    def _note_keys(self, incremental: Incremental, page: Seen) -> None:
         walk = self._walk
         seen = None if walk.max_seen is None else incremental.restore(walk.max_seen)
-        seen = batch.max_seen if seen is None else max(seen, batch.max_seen)
+        seen = page.max_seen if seen is None else max(seen, page.max_seen)
         walk.max_seen = incremental.store(seen)
         if incremental.window is not None:
             return
         if incremental.order == "asc":
-            self._note_ascending(incremental, batch, seen)
+            self._note_ascending(incremental, page, seen)
         elif incremental.order == "desc" and self._since is not None and incremental.start is None:
             # Newest first without a filter: what is before `since` was read by an earlier pass.
-            self.is_last = self.is_last or batch.min_seen < self._since
+            self.is_last = self.is_last or page.min_seen < self._since
 
-    def _note_ascending(self, incremental: Incremental, batch: Batch, seen: Any) -> None:
+    def _note_ascending(self, incremental: Incremental, page: Seen, seen: Any) -> None:
         """Move the watermark with each page, unless the API does not keep its order."""
         walk, bookmark = self._walk, self._pass.bookmark
         if walk.demoted:
             return
-        if walk.moved is not None and batch.min_seen < incremental.restore(walk.moved):
+        if walk.moved is not None and page.min_seen < incremental.restore(walk.moved):
             log.warning(
                 "%s: records do not come in ascending order of %s; the watermark waits for the end "
                 "of the pass (say order: none)", self._pass.stream, incremental.column,

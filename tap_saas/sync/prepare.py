@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from tap_saas.connector.fields import ShapeError, Shaper
-from tap_saas.errors import ApiError, RejectRatioError
+from tap_saas.connector.formats import normalise_instant
+from tap_saas.errors import ApiError
 from tap_saas.sync import evolve, structs
-from tap_saas.sync.columns import Columns, bad_name
-from tap_saas.sync.convert import (
-    BadValueError,
-    WidensError,
-    as_text,
-    clean,
-    convert,
-    is_clean_text,
-)
+from tap_saas.sync.columns import MOST_COLUMNS, bad_name
 from tap_saas.sync.fast import FastLane, SurpriseError
 from tap_saas.sync.newest import Newest
 from tap_saas.sync.rejects import Reject
-from tap_saas.sync.shape import Batch, Shape
-
-_ERRORS = {
-    "Required": "missing_field",
-    "Type": "bad_type",
-    "Enum": "bad_value",
-    "Format": "bad_date",
-}
+from tap_saas.sync.rows import BadRecordError, Rows, WidensColumnError
+from tap_saas.sync.shape import DELETED, Batch, Flagged, Shape, Tombstone
 
 
 class Preparer:
@@ -43,28 +30,26 @@ class Preparer:
     def __init__(self, shape: Shape, newest: Newest | None, *, fast: bool) -> None:
         self._newest = newest if shape.key and shape.version else None
         self._allow_fast = fast
-        self.shape = shape
-        self._validator = (
-            None if shape.declared is None else jsonschema_rs.validator_for(dict(shape.declared))
-        )
+        self._rows = Rows(shape)
+        self._blank: frozenset[str] = frozenset()
         self.fast: FastLane | None = None
         self._renew()
+
+    @property
+    def shape(self) -> Shape:
+        """The shape with all that has been learnt."""
+        return self._rows.shape
 
     def _renew(self) -> None:
         """A lane for the present columns."""
         try:
-            self.fast = FastLane(self.shape) if self._allow_fast else None
+            self.fast = FastLane(self.shape, self._blank) if self._allow_fast else None
         except structs.NoStructError:
             self.fast = None
 
-    def learn(self, columns: Columns) -> None:
-        """Take these columns from now on."""
-        self.shape = self.shape.with_columns(columns)
-        self._renew()
-
     def shape_by(self, shaper: Shaper | None) -> None:
         """Shape records by this from now on: `fields.add` may name a partition's values."""
-        self.shape = msgspec.structs.replace(self.shape, shaper=shaper)
+        self._rows.shape = msgspec.structs.replace(self.shape, shaper=shaper)
 
     def prepare_fast(
         self, records: list[Any], constant: Mapping[str, Any], since: Any
@@ -84,31 +69,35 @@ class Preparer:
 
         Raises:
             ApiError: `on_new_field: fail` met a new field.
-            RejectRatioError: `on_invalid: fail` met a bad record.
         """
-        batch = Batch(rows=[], rejects=[], columns=self.shape.columns, received=len(records))
+        batch = Batch(
+            rows=[],
+            rejects=[],
+            columns=self.shape.columns,
+            received=len(records),
+            constant=constant,
+        )
         shaped = self._shape_all(records, constant, batch)
         self._grow([record for _, record in shaped])
         converted = self._convert_all(shaped, batch)
         self._keep_newest(converted, batch, since)
-        if batch.rejects and self.shape.on_invalid == "fail":
-            reject = batch.rejects[0]
-            raise RejectRatioError(
-                f"a record was refused: {reject.pointer or 'record'}: {reject.message}",
-                stream=self.shape.stream,
-                do="mend the schema, or say on_invalid: reject",
-            )
-        batch.columns = self.shape.columns
+        blank = self._still_blank([record for _, record in shaped])
+        if self.shape.columns is not batch.columns or blank != self._blank:
+            self._blank, batch.columns = blank, self.shape.columns
+            self._renew()
         return batch
 
     def _shape_all(
         self, records: list[Any], constant: Mapping[str, Any], batch: Batch
     ) -> list[tuple[Any, dict[str, Any]]]:
         """Each record with `fields` applied and the partition's values added."""
-        shaped = []
+        shaped: list[tuple[Any, dict[str, Any]]] = []
         for raw in records:
             if not isinstance(raw, dict):
                 batch.rejects.append(Reject("not_object", "the record is not an object", raw))
+                continue
+            if isinstance(raw, Tombstone):
+                shaped.append((raw, raw))
                 continue
             record: dict[str, Any] | None = dict(raw)
             if self.shape.shaper is not None:
@@ -120,26 +109,35 @@ class Preparer:
             if record is None:
                 batch.filtered += 1
                 continue
-            shaped.append((raw, {**constant, **record}))
+            flagged = self.shape.flag is not None and self.shape.flag.holds_in(raw)
+            shaped.append((raw, (Flagged if flagged else dict)({**constant, **record})))
         return shaped
 
     def _grow(self, records: list[dict[str, Any]]) -> None:
         """New columns for new fields, as `on_new_field` says."""
-        if self.shape.on_new_field == "ignore":
-            return
         shape = self.shape
         keys = (*shape.key, *shape.constant)
-        columns = evolve.grow(shape.columns, records, shape.instants, keys)
-        if columns is self.shape.columns:
+        if shape.on_new_field == "ignore":
             return
-        if self.shape.on_new_field == "fail":
-            new = sorted(columns.by_name.keys() - self.shape.columns.by_name.keys())
+        if shape.on_new_field == "fail" and (
+            new := evolve.new_fields(shape.columns, records) - set(keys) - self._rows.ordering
+        ):
+            shown = ", ".join(sorted(new)[:10]) + (f" and {len(new) - 10} more" * (len(new) > 10))
             raise ApiError(
-                f"the records have new fields: {', '.join(new)}",
-                stream=self.shape.stream,
+                f"the records have new fields: {shown}",
+                stream=shape.stream,
                 do="add them to the schema, or say on_new_field: evolve",
             )
-        self.learn(columns)
+        columns = evolve.grow(shape.columns, records, shape.reads, keys)
+        if columns is not shape.columns:
+            self._rows.learn(columns)
+
+    def _still_blank(self, records: list[dict[str, Any]]) -> frozenset[str]:
+        """Fields that have been null in all records so far: the fast lane can take them."""
+        known = self.shape.columns.by_name.keys()
+        blank = {name for record in records for name in record.keys() - known}
+        blank = {name for name in blank if not bad_name(name)} | self._blank
+        return frozenset(blank) if len(blank) <= MOST_COLUMNS else self._blank
 
     def _convert_all(
         self, shaped: list[tuple[Any, dict[str, Any]]], batch: Batch
@@ -147,12 +145,12 @@ class Preparer:
         """All records by column names; a column that widens changes those before it too."""
         shape_rejects = list(batch.rejects)
         while True:
-            batch.rejects, batch.contradicted = list(shape_rejects), 0
+            batch.rejects, batch.contradicted, batch.gathered = list(shape_rejects), 0, 0
             try:
                 return self._convert_once(shaped, batch)
             except WidensColumnError as widens:
                 column = self.shape.columns.by_name[widens.column]
-                self.learn(self.shape.columns.with_([evolve.widened(column)]))
+                self._rows.learn(self.shape.columns.with_([evolve.widened(column)]))
 
     def _convert_once(
         self, shaped: list[tuple[Any, dict[str, Any]]], batch: Batch
@@ -160,82 +158,22 @@ class Preparer:
         converted = []
         for raw, record in shaped:
             try:
-                converted.append((raw, self._convert(record, batch)))
+                converted.append((raw, self._converted(record, batch)))
             except BadRecordError as error:
                 reject = error.reject
                 key = [record.get(name) for name in self.shape.key] or None
                 batch.rejects.append(msgspec.structs.replace(reject, payload=raw, record_key=key))
         return converted
 
-    def _convert(self, record: dict[str, Any], batch: Batch) -> dict[str, Any]:
-        """The record by column names, each value normalised."""
-        self._validate(record)
-        row: dict[str, Any] = {}
-        for name, value in record.items():
-            column = self.shape.columns.by_name.get(name)
-            if column is None:
-                if bad_name(name) and self.shape.on_new_field != "ignore":
-                    raise BadRecordError("bad_name", f"no column can be called {name!r}", "")
-                continue  # null so far, or on_new_field: ignore
-            try:
-                row[column.out] = self._value(name, column.kind, value)
-            except WidensError as error:
-                raise WidensColumnError(name) from error
-            except BadValueError as error:
-                if not column.learnt or name in self.shape.key or name in self.shape.instants:
-                    raise BadRecordError(error.error, str(error), f"/{name}") from error
-                aside = evolve.beside(column)
-                if aside.name not in self.shape.columns.by_name:
-                    self.learn(self.shape.columns.with_([aside]))
-                row[column.out], row[aside.out] = None, as_text(value)
-                batch.contradicted += 1
-        self._check_key(record, row)
+    def _converted(self, record: dict[str, Any], batch: Batch) -> dict[str, Any]:
+        if isinstance(record, Tombstone):
+            return self._rows.tombstone(record)
+        row = self._rows.convert(record, batch)
+        if isinstance(record, Flagged):
+            version = self._version(row)
+            at = version if isinstance(version, datetime) else datetime.now(UTC)
+            row[DELETED] = normalise_instant(at.isoformat())
         return row
-
-    def _value(self, name: str, kind: Any, value: Any) -> Any:
-        """One value; the replication key is read in the format that the API writes it in."""
-        incremental = self.shape.incremental
-        if (
-            incremental is not None
-            and name == incremental.column
-            and value is not None
-            and incremental.kind == "instant"
-            and incremental.format != "iso8601"
-        ):
-            try:
-                read = incremental.read(value)
-            except ValueError as error:
-                raise BadValueError("bad_date", str(error)) from error
-            if kind == "date-time":
-                return incremental.store(read)
-        return convert(kind, value)
-
-    def _validate(self, record: dict[str, Any]) -> None:
-        """The declared schema, with all that JSON Schema can say."""
-        if self._validator is None or self._validator.is_valid(record):
-            return
-        try:
-            cleaned = clean(record)  # the validator cannot read a lone surrogate
-        except BadValueError as error:
-            raise BadRecordError(error.error, str(error), "") from error
-        wrong = next(iter(self._validator.iter_errors(cleaned)), None)
-        if wrong is None:
-            return
-        kind = type(wrong.kind).__name__.rpartition("_")[2]
-        pointer = "".join(f"/{part}" for part in wrong.instance_path)
-        raise BadRecordError(_ERRORS.get(kind, "bad_value"), wrong.message, pointer)
-
-    def _check_key(self, record: dict[str, Any], row: dict[str, Any]) -> None:
-        for name in self.shape.key:
-            column = self.shape.columns.by_name.get(name)
-            value = None if column is None else row.get(column.out)
-            if value is None:
-                raise BadRecordError("bad_key", f"the key {name} is missing or null", f"/{name}")
-            given = record[name]
-            if isinstance(value, (dict, list)) or (
-                isinstance(given, str) and not is_clean_text(given)
-            ):
-                raise BadRecordError("bad_key", f"the key {name} cannot be stored", f"/{name}")
 
     def _keep_newest(
         self, converted: list[tuple[Any, dict[str, Any]]], batch: Batch, since: Any
@@ -287,30 +225,19 @@ class Preparer:
                 where = f"/{incremental.column}"
                 raise BadRecordError("missing_field", "the replication key is missing", where)
             return None
-        if incremental.kind == "instant" and column is not None and column.kind == "date-time":
-            return incremental.restore(value)
-        return incremental.read(value)
+        try:
+            if incremental.kind == "instant" and column is not None and column.kind == "date-time":
+                return incremental.restore(value)
+            return incremental.read(value)
+        except ValueError as error:
+            raise BadRecordError("bad_date", str(error), f"/{incremental.column}") from error
 
     def _version(self, row: dict[str, Any]) -> Any:
         """The version as a comparable of the same kind as the fast lane's."""
         column = self.shape.column(self.shape.version or "")
         value = None if column is None else row.get(column.out)
-        if value is not None and column is not None and column.kind == "date-time":
+        if value is None or column is None:
+            return None
+        if column.kind == "date-time":
             return datetime.fromisoformat(value)
-        return value
-
-
-class WidensColumnError(ValueError):
-    """A column that must become a decimal before the page is converted."""
-
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
-
-
-class BadRecordError(ValueError):
-    """A record that becomes a reject."""
-
-    def __init__(self, error: str, message: str, pointer: str) -> None:
-        super().__init__(message)
-        self.reject = Reject(error, message, None, pointer)
+        return Decimal(value) if column.kind == "decimal" else value

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tap_saas.client.client import Client
-from tap_saas.connector import formats
+from tap_saas.config import FEEDS
+from tap_saas.connector import budget, formats
 from tap_saas.connector.load import Loaded
 from tap_saas.connector.model import Connector
 from tap_saas.errors import TapSaasError
 from tap_saas.redact import Redactor
 from tap_saas.report import Report
+from tap_saas.runs import run_file
+from tap_saas.runs.recorder import Facts, Progress, Recorder
 from tap_saas.sync.ends import Limits, Stop
 
 
@@ -22,7 +25,7 @@ class Run:
     """One process's work: the connector with its values, one client, one report, the ways to end.
 
     `failures` are those of streams that did not stop the others; `planned_end` says which limit
-    ended the run.
+    ended the run. Without `samples` no page is asked for to learn a schema.
     """
 
     def __init__(
@@ -41,7 +44,13 @@ class Run:
         self.started_at = self.now()
         self.failures: list[TapSaasError] = []
         self.planned_end: str | None = None
+        self.samples = True
         self._client: Client | None = None
+
+    @property
+    def feeds(self) -> frozenset[str]:
+        """Where records are taken from: pull, events, webhooks."""
+        return frozenset(self.config.get("feeds") or FEEDS)
 
     @property
     def start_date(self) -> datetime | None:
@@ -64,7 +73,32 @@ class Run:
             )
         return self._client
 
+    def recorder(self, progress: Progress | None) -> Recorder:
+        """What keeps the run file, and shows the progress."""
+        facts = Facts(
+            connector=self.connector.name,
+            started_at=self.started_at,
+            budgets=[_stated(name, one) for name, one in self.connector.budgets.items()],
+            failures=lambda: tuple(self.failures),
+            planned_end=lambda: self.planned_end,
+        )
+        files = run_file.RunFiles(self.home)
+        return Recorder(self.report, files, facts, self.redactor, progress=progress)
+
     def close(self) -> None:
         """Close the client's connections."""
         if self._client is not None:
             self._client.close()
+
+
+def _stated(name: str, one: budget.Budget) -> run_file.Budget:
+    limits = [
+        run_file.Rate(
+            requests=limit.requests,
+            per_s=limit.per.total_seconds(),
+            allowed=limit.requests * (1 - limit.reserve) * one.share,
+        )
+        for limit in one.limits
+        if limit.requests is not None and limit.per is not None
+    ]
+    return run_file.Budget(name=name, limits=limits, concurrent=one.concurrent)

@@ -95,14 +95,29 @@ def schema_lines(stream: Stream) -> bytes:
     return b"".join(lines)
 
 
-def mapped_lines(stream: Stream, rows: Iterable[dict[str, Any]]) -> bytes:
+def mapped_lines(
+    stream: Stream, rows: Iterable[dict[str, Any]], version: int | None = None
+) -> bytes:
     """The RECORD messages of rows that stream maps, flattening or nested selection change."""
     writer: Any = stream._tap.message_writer
     lines = bytearray()
     for row in rows:
         for message in stream._generate_record_messages(row):
+            message.version = version
             lines += writer.format_message(message)
     return bytes(lines)
+
+
+def activation_lines(stream: Stream, version: int) -> bytes:
+    """The ACTIVATE_VERSION messages of a stream and its aliases."""
+    return b"".join(
+        ENCODER.encode(
+            {"type": "ACTIVATE_VERSION", "stream": mapped.stream_alias, "version": version}
+        )
+        + b"\n"
+        for mapped in stream.stream_maps
+        if not isinstance(mapped, RemoveRecordTransform)
+    )
 
 
 def mark_changed(stream: Stream) -> None:

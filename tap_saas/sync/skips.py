@@ -3,51 +3,118 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Generator
+from typing import Any
 
 from tap_saas.client.pager import SkipPartition
+from tap_saas.connector.responses import GONE
 from tap_saas.errors import ApiError
+from tap_saas.sync.feeds import Fed
 
 log = logging.getLogger(__name__)
+IN_A_ROW = 3
 
 
 class Skips:
-    """The skips of one pass over a stream's partitions."""
+    """The skips and failures of one pass over a stream's partitions. Thread-safe.
+
+    A partition that fails does not stop the others, unless several fail and none succeeds between.
+    """
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
         self._max: float | None = None
-        self._asked = self._skipped = 0
+        self._asked = self.skipped = 0
+        self._failures: list[ApiError] = []
+        self._in_a_row = 0
         self.whole_stream = False
 
     def ask(self) -> None:
         """Count a partition that is asked for."""
-        self._asked += 1
+        with self._lock:
+            self._asked += 1
+
+    def unless(self, partition: str, pages: Generator[Fed], left_out: Any = None) -> Generator[Fed]:
+        """The pages of a partition; a skip and a failure are noted.
+
+        `left_out` is called for a partition that the next pass must not take for read.
+
+        Raises:
+            ApiError: too many partitions in a row have failed.
+        """
+        self.ask()
+        try:
+            yield from pages
+        except SkipPartition as skip:
+            self.note(partition, skip)
+            if left_out is not None and skip.verdict.rule is not GONE:
+                left_out()
+        except ApiError as error:
+            if left_out is not None:
+                left_out()
+            self._fail(error)
+        else:
+            self._in_a_row = 0
+
+    def _fail(self, error: ApiError) -> None:
+        with self._lock:
+            self._failures.append(error)
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
+                raise self._failures[0]
+        log.error("%s; the other partitions go on", error)
 
     def note(self, partition: str | None, skip: SkipPartition) -> None:
         """Count and tell a skip; a rule with `scope: stream` means that no partition follows."""
-        self._skipped += 1
         rule = skip.verdict.rule
-        if rule is not None and rule.max is not None:
-            self._max = float(rule.max)
+        with self._lock:
+            self.skipped += 1
+            if rule is not None and rule.max is not None:
+                self._max = float(rule.max)
         if rule is not None and rule.scope == "stream":
             self.whole_stream = True
             log.warning("%s: the stream is skipped: %s", self._stream, skip)
         else:
             log.warning("%s: partition %s is skipped: %s", self._stream, partition, skip)
 
+    @property
+    def has_failed(self) -> bool:
+        """True where a partition failed."""
+        return bool(self._failures)
+
     def judge(self) -> None:
+        """Raise where a partition failed, everything was skipped, or more than a rule's `max`.
+
+        Raises:
+            ApiError: as `judge_failures` and `judge_skips`.
+        """
+        self.judge_failures()
+        self.judge_skips()
+
+    def judge_failures(self) -> None:
+        """Raise the first failure of a partition.
+
+        Raises:
+            ApiError: the API answers wrongly, or not at all.
+        """
+        if self._failures:
+            raise self._failures[0]
+
+    def judge_skips(self) -> None:
         """Raise where everything was skipped, or more than a rule's `max`.
 
         Raises:
             ApiError: it is the connector or the credential that is wrong.
         """
-        if self.whole_stream or not self._skipped:
+        if self.whole_stream or not self.skipped:
             return
-        share = self._skipped / self._asked
-        if self._skipped == self._asked or (self._max is not None and share > self._max):
+        share = self.skipped / self._asked
+        if self.skipped == self._asked or (self._max is not None and share > self._max):
             limit = "" if self._max is None else f" (limit {self._max * 100:g} %)"
             raise ApiError(
-                f"{self._skipped:,} of {self._asked:,} partitions were skipped{limit}",
+                f"{self.skipped:,} of {self._asked:,} partitions were skipped{limit}",
                 stream=self._stream,
                 do="check the path and what the credential may read",
             )

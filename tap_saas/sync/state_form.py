@@ -25,7 +25,11 @@ class _Bookmark(msgspec.Struct):
     schema: list[Any] = []
     pending: list[Any] = []
     queue: list[Any] = []
+    parents: list[Any] = []
+    due: list[Any] = []
+    sweep: list[Any] = []
     activate: list[Any] = []
+    swept: list[Any] = []
 
 
 class _Part(_Bookmark, kw_only=True):

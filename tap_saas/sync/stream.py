@@ -14,7 +14,7 @@ from singer_sdk import Stream, Tap
 from tap_saas.connector import model
 from tap_saas.errors import TapSaasError
 from tap_saas.sync import discovery, sdk
-from tap_saas.sync.bookmark import learnt_schema
+from tap_saas.sync.bookmark import Bookmark, learnt_schema
 from tap_saas.sync.columns import Columns, kind_of
 from tap_saas.sync.ledgers import LedgerStream
 from tap_saas.sync.output import StreamOutput
@@ -62,7 +62,11 @@ class SaasStream(Stream):
             learnt = self._memory.load().get(self.name)
             if learnt is not None:
                 columns = columns.with_learnt(learnt)
-            elif self._tap.input_catalog is None and not discovery.knows_all(self.form, columns):
+            elif (
+                self.run.samples
+                and self._tap.input_catalog is None
+                and not discovery.knows_all(self.form, columns)
+            ):
                 columns = self._sample(columns)
             self._columns = columns
         return self._columns
@@ -107,7 +111,7 @@ class SaasStream(Stream):
                     entry.inclusion = entry.InclusionType.AUTOMATIC
         return metadata
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
         """Take the columns of the catalog and of the state too."""
         known = self.columns
         catalog = [
@@ -118,6 +122,12 @@ class SaasStream(Stream):
         learnt = [*catalog, *learnt_schema(self.stream_state)]
         if learnt:
             self._columns = known.with_learnt(learnt)
+
+    @property
+    def pulls(self) -> bool:
+        """True where this run reads the stream's own list: by its feeds, or to close a gap."""
+        due = Bookmark(self.stream_state, self.name).data["due"]
+        return "pull" in self.run.feeds or bool(due)
 
     @property
     def is_incremental(self) -> bool:
@@ -135,8 +145,15 @@ class SaasStream(Stream):
         """SCHEMA with all columns that are known; a stream whose key is not known yet waits for a
         page.
         """
-        self._recall()
+        self.recall()
+        if not self.pulls:
+            return
         self._tap.message_writer.write_page(self.announce(self.columns))  # type: ignore[attr-defined]
+
+    @property
+    def is_announced(self) -> bool:
+        """True once SCHEMA has been written."""
+        return self._announced
 
     def announce(self, columns: Columns) -> bytes:
         """The SCHEMA lines where these columns have not been announced yet."""
@@ -156,7 +173,7 @@ class SaasStream(Stream):
         from tap_saas.sync.stream_sync import StreamSync
 
         yield from ()
-        if self.run.planned_end is not None:
+        if self.run.planned_end is not None or not self.pulls:
             return
         try:
             StreamSync(self).run()

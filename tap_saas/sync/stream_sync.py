@@ -1,30 +1,29 @@
-"""Pages into Singer: prepare, write, note, STATE; once around for each page."""
+"""Pages of a stream's own list into Singer: prepare, write, note, STATE; once around for each."""
 
 from __future__ import annotations
 
 import copy
 import logging
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_saas.client.limiter import BudgetSpentError, StoppedError
+from tap_saas.client.limiter import BudgetSpentError
+from tap_saas.config import DEFAULT_PARALLEL
 from tap_saas.connector import formats
-from tap_saas.errors import RejectRatioError, TapSaasError
-from tap_saas.sync import discovery, sdk
+from tap_saas.sync import deleted_list, discovery, sdk
 from tap_saas.sync.bookmark import Bookmark, instant_text
+from tap_saas.sync.course import Course, follow
 from tap_saas.sync.ends import PlannedEnd
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.ledgers import RUNS
 from tap_saas.sync.pull import Pull, PullFeed
-from tap_saas.sync.writer import PageWriter
+from tap_saas.sync.shape import Batch
+from tap_saas.sync.sweeps import Sweeping
 
 if TYPE_CHECKING:
     from tap_saas.sync.stream import SaasStream
 
 log = logging.getLogger(__name__)
-STATE_EVERY_S = 5.0
-SLOW_WRITE_S = 0.05  # a write that takes longer was held back by the target
 
 
 class StreamSync:
@@ -32,45 +31,17 @@ class StreamSync:
 
     def __init__(self, stream: SaasStream) -> None:
         self._stream, self._run, self._form = stream, stream.run, stream.form
-        self._tap = stream.saas_tap
-        self._writer: PageWriter = self._tap.message_writer  # type: ignore[assignment]
-        self._state: sdk.StateLine = self._tap.state_writer  # type: ignore[assignment]
+        self._course = Course(stream.saas_tap, stream.run, stream.name)
         self._whole = Bookmark(stream.stream_state, stream.name)
         self._output = stream.output
+        rules = None if self._form.deletes is None else self._form.deletes.sweep
+        self._sweeping = Sweeping(stream.name, rules, self._whole, self._run.now())
         self._emitted = 0
-        self._unsaid = 0
-        self._said_at = time.monotonic()
 
     def run(self) -> None:
-        """Sync the stream to its end, to a planned end or to a signal.
-
-        Raises:
-            TapSaasError: what stopped it; STATE says how far it came.
-            SystemExit: a signal did, with 128 + its number.
-        """
-        if self._is_fresh():
-            return
-        report, name = self._run.report, self._stream.name
-        report.start(name)
-        counter, timer = self._stream.get_record_counter(), self._stream.get_sync_timer()
-        exit_code, incomplete = 0, None
-        try:
-            with counter, timer:
-                self._pull(counter)
-        except (PlannedEnd, BudgetSpentError) as end:
-            incomplete = self._run.planned_end = str(end)
-            log.warning("%s: incomplete: %s; the next run goes on here", name, end)
-        except StoppedError:
-            exit_code = 128 + self._run.stop.signum
-            incomplete = "stopped by a signal"
-        except TapSaasError as error:
-            exit_code = error.exit_code
-            raise
-        finally:
-            report.finish(name, exit_code, incomplete=incomplete)
-            self._end()
-        if self._run.stop.signum:
-            raise SystemExit(128 + self._run.stop.signum)
+        """Sync the stream; raises as `follow` does."""
+        if not self._is_fresh():
+            follow(self._run, self._stream.name, self._counted, self._end)
 
     def _is_fresh(self) -> bool:
         """True where `every` says that it is too early to pull again."""
@@ -84,24 +55,82 @@ class StreamSync:
             return True
         return False
 
+    def _counted(self) -> None:
+        """The pull, within the SDK's metrics."""
+        counter, timer = self._stream.get_record_counter(), self._stream.get_sync_timer()
+        with counter, timer:
+            self._pull(counter)
+
     def _pull(self, counter: Any) -> None:
         if self._stream.sample_error is not None:
             raise self._stream.sample_error
+        self._activate()
         begun = copy.deepcopy(self._whole.data)
-        feed = self._feed()
+        feed = self._feed(sweep=self._begin_sweep())
         watermark = self._whole.data["replication_key_value"]
         self._run.report.moved(self._stream.name, watermark_from=watermark)
         try:
+            self._delete_listed()
             for fed in feed.pages():
-                self._page(fed, counter)
+                batch = self._page(fed, counter)
+                self._sweeping.note(batch, feed.skipped, feed.restarts)
+                self._output.ledger.judge()
+                sdk.mark_changed(self._stream)
+                self._course.pause(silent=self._output.ledger.is_over)
             self._output.ledger.judge(at_end=True)
-        except RejectRatioError:
-            # As if the run had not been: the next one reads and judges the same records again.
-            self._whole.data.clear()
-            self._whole.data.update(begun)
+            self._sweeping.end(feed.skipped, feed.restarts)
+        except (PlannedEnd, BudgetSpentError):
+            self._output.ledger.judge(at_end=True)
             raise
+        finally:
+            if self._output.ledger.is_over:
+                # As if the run had not been: the next one reads and judges the same records again.
+                self._whole.data.clear()
+                self._whole.data.update(begun)
 
-    def _feed(self) -> PullFeed:
+    def _delete_listed(self) -> None:
+        """Tombstones for what the API lists as deleted since the watermark, before the pass."""
+        form, incremental = self._form, self._form.incremental
+        if form.deletes is None or form.deletes.list_ is None or self._emits_little:
+            return
+        watermark = None if incremental is None else self._whole.watermark(incremental)
+        since = None
+        if incremental is not None:
+            since = incremental.since(watermark, self._run.start_date)
+        for page in deleted_list.pages(self._run, form, form.deletes.list_, since):
+            kinds = {c.name: c.kind for c in self._stream.columns.by_name.values()}
+            found, bad = deleted_list.tombstones(form, kinds, page)
+            batch = self._output.prepare(found)
+            batch.rejects += bad
+            self._course.write(self._output.lines(batch, instant_text(self._run.now())))
+            self._output.count(batch)
+            self._course.pause()
+
+    @property
+    def _emits_little(self) -> bool:
+        """True under `--test`, which wants one record only."""
+        return self._stream.ABORT_AT_RECORD_COUNT is not None
+
+    def _activate(self) -> None:
+        """ACTIVATE_VERSION for the sweep that the state proves written."""
+        version = self._sweeping.take_activation()
+        if version is not None and self._stream.is_announced:
+            self._course.write(sdk.activation_lines(self._stream, version))
+
+    def _begin_sweep(self) -> bool:
+        incremental = self._form.incremental
+        watermark = None if incremental is None else self._whole.watermark(incremental)
+        expired = (
+            incremental is not None
+            and watermark is not None
+            and incremental.expired(watermark, self._run.now())
+        )
+        sweeps = self._sweeping.begin(expired=expired)
+        flight = self._sweeping.flight
+        self._output.version = None if flight is None else flight.version
+        return sweeps
+
+    def _feed(self, *, sweep: bool) -> PullFeed:
         stream, run = self._stream, self._run
         return PullFeed(
             Pull(
@@ -116,6 +145,8 @@ class StreamSync:
                 now=run.now,
                 start_date=run.start_date,
                 full=not stream.is_incremental,
+                sweep=sweep,
+                parallel=run.config.get("parallel", DEFAULT_PARALLEL),
                 max_partitions=run.config.get("max_partitions", 5_000),
             )
         )
@@ -125,14 +156,13 @@ class StreamSync:
             return self._whole
         return Bookmark(self._stream.get_context_state(context), self._stream.name)
 
-    def _page(self, fed: Fed, counter: Any) -> None:
+    def _page(self, fed: Fed, counter: Any) -> Batch:
         """One page all the way: nothing is noted before it is written."""
         batch = self._output.prepare_page(fed.page, fed.constant, fed.since)
         limit = self._stream.ABORT_AT_RECORD_COUNT
         if limit is not None:
             batch.rows = batch.rows[: limit - self._emitted]
-        chunk = self._output.lines(batch, instant_text(self._run.now()))
-        self._write(chunk)
+        self._course.write(self._output.lines(batch, instant_text(self._run.now())))
         self._output.count(batch)
         counter.increment(len(batch.rows))
         self._emitted += len(batch.rows)
@@ -140,38 +170,20 @@ class StreamSync:
             sdk.abort_dry_run(self._stream, limit)
         fed.written(batch)
         self._whole.data["schema"] = batch.columns.learnt()
-        self._say(len(chunk))
-        self._output.ledger.judge()
-        self._run.limits.check(self._run.report.requests)
-        if self._run.stop.is_set():
-            raise StoppedError
-
-    def _write(self, chunk: bytes) -> None:
-        before = time.monotonic()
-        self._writer.write_page(chunk)
-        wrote_s = time.monotonic() - before
-        if wrote_s > SLOW_WRITE_S:
-            self._run.report.waited(self._stream.name, "target", wrote_s)
-
-    def _say(self, written: int) -> None:
-        """STATE after a page; less often where the state is as large as what it speaks of."""
-        sdk.mark_changed(self._stream)
-        self._unsaid += written
-        now = time.monotonic()
-        if self._unsaid >= 2 * self._state.size or now - self._said_at >= STATE_EVERY_S:
-            self._state.write_state(sdk.live_state(self._tap))
-            self._unsaid, self._said_at = 0, now
+        return batch
 
     def _end(self) -> None:
         """The stream's row in `_runs`, then STATE."""
         name, data = self._stream.name, self._whole.data
+        self._output.version = None
         self._output.tell()
         self._run.report.moved(
             name, watermark_to=data["replication_key_value"], last_cursor=data["last_cursor"]
         )
+        if self._emits_little:
+            return
         ledger = self._stream.ledgers.get(RUNS)
-        if ledger is not None and self._stream.ABORT_AT_RECORD_COUNT is None:
+        if ledger is not None:
             rows = [row for row in self._run.report.rows() if row["stream"] == name]
-            self._writer.write_page(ledger.lines(rows, instant_text(self._run.now())))
-        if self._stream.ABORT_AT_RECORD_COUNT is None:
-            self._state.write_state(sdk.live_state(self._tap))
+            self._course.write(ledger.lines(rows, instant_text(self._run.now())))
+        self._course.say()

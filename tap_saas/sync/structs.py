@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,6 +27,7 @@ _META = {
     "minimum": "ge", "maximum": "le", "minLength": "min_length", "maxLength": "max_length",
     "pattern": "pattern",
 }  # fmt: skip
+_UNDERSTOOD_WHOLE = {"type", "properties", "required", "additionalProperties", "$schema", "$id"}
 _OPEN: dict[str, Any] = {"object": dict[str, Any] | None, "array": list[Any] | None}
 BigInt = Annotated[int, msgspec.Meta(ge=-BIGINT, le=BIGINT - 1)]
 
@@ -35,10 +36,29 @@ class NoStructError(ValueError):
     """A schema that a struct cannot say whole: its stream takes the dict lane."""
 
 
+def required_fields(declared: Mapping[str, Any] | None) -> frozenset[str]:
+    """The fields that a declared schema asks for.
+
+    Raises:
+        NoStructError: it says of whole records what a struct cannot.
+    """
+    if declared is None:
+        return frozenset()
+    more = declared.keys() - _PLAIN - _UNDERSTOOD_WHOLE
+    if more or declared.get("additionalProperties", True) not in (True, False, {}):
+        raise NoStructError(", ".join(sorted(more)) or "additionalProperties")
+    return frozenset(declared.get("required", ()))
+
+
 def record_type(
-    columns: Mapping[str, Column], required: frozenset[str]
+    columns: Mapping[str, Column],
+    required: frozenset[str],
+    blanks: Sequence[str] = (),
+    *,
+    forbid_unknown: bool = True,
 ) -> tuple[type[msgspec.Struct], dict[str, Mapping[str, Any]]]:
-    """The struct of a record: its field `f0` is the first column, and so on.
+    """The struct of a record: its field `f0` is the first column, and so on; `b0` the first of
+    `blanks`, fields that may be null and nothing else.
 
     Beside it, the schemas of those objects and arrays whose inside no struct can say: their values
     are to be validated one by one.
@@ -61,10 +81,14 @@ def record_type(
             kind = _OPEN[column.kind]
         fields.append(_field(f"f{number}", kind, column.name in required))
         rename[f"f{number}"] = column.name
+    for number, name in enumerate(blanks):
+        fields.append(_field(f"b{number}", None, required=False))
+        rename[f"b{number}"] = name
     fields.sort(key=len)  # those without a default come first
     record = msgspec.defstruct(
-        "Record", fields, rename=rename, forbid_unknown_fields=True, gc=False, kw_only=True
-    )
+        "Record", fields, rename=rename, forbid_unknown_fields=forbid_unknown, gc=False,
+        kw_only=True,
+    )  # fmt: skip
     return record, unsaid
 
 

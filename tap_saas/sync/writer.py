@@ -63,9 +63,14 @@ class RecordLines:
         self,
         records: Iterable[Any],
         extracted_at: str,
+        version: int | None = None,
         encode: Callable[[Any], bytes] = ENCODER.encode,
     ) -> bytes:
-        """The lines of the records, each ended by a newline; no records give no bytes."""
-        tail = b',"time_extracted":"' + extracted_at.encode() + b'"}\n'
+        """The lines of the records, each ended by a newline; no records give no bytes.
+
+        `version` is that of a sweep (Singer, RECORD).
+        """
+        swept = b"" if version is None else b',"version":%d' % version
+        tail = swept + b',"time_extracted":"' + extracted_at.encode() + b'"}\n'
         joined = (tail + self._head).join(map(encode, records))
         return self._head + joined + tail if joined else b""

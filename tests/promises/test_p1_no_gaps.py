@@ -98,7 +98,8 @@ def _claims(
             token = walk["page_token"]
             if stream == "order_lines":
                 yield from _children(walk, truths[stream])
-                token = token and token[0] and token[0][2]
+                first = token[0][0] if token else None
+                token = first and first[2]
             since, place = _canonical(walk["since"]), _place(token)
         for key, version in truths[stream]:
             if version < mark or (since <= version and (version, _slot(key)) <= place):
@@ -111,7 +112,8 @@ def _canonical(instant: str | None) -> str:
 
 def _children(walk: dict[str, Any], truth: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """The lines of the orders that are done; what has changed since may have been read before."""
-    done = {str(context["order_id"]) for context in walk["keys"]}
+    groups = walk["page_token"] or []
+    done = {str(context["order_id"]) for _, contexts, _ in groups for context in contexts}
     for key, version in truth:
         if key.split(":")[0] in done and version < canonical(walk["started_at"]):
             yield "order_lines", key, version

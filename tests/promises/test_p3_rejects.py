@@ -8,8 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness import Pipeline
-from sandbox_api import Sandbox, connector
+import pytest
+from harness import BIN, SCHEMA, Pipeline, finish, start
+from sandbox_api import KEY, Answer, Sandbox, connector, serve
+from singer_output import Done
 
 from target_config.settings import shipped
 
@@ -140,3 +142,157 @@ def test_too_many_rejects_fail_the_run_and_the_next_one_reads_them_again(
     assert len(second.records("_rejects")) == 14
     ids = [{record["id"] for record in done.records("_rejects")} for done in (first, second)]
     assert ids[0] == ids[1]
+
+
+REPLAYED = """\
+  things:
+    path: /things
+    for_each: {setting: accounts, as: account}
+    params: {account: "{account}"}
+    version: updated_at
+    max_rejects: 100%
+    schema:
+      type: object
+      properties:
+        id: {type: integer}
+        updated_at: {type: string, format: date-time}
+        state: {type: string, enum: [open]}
+        note: {type: string}
+    primary_key: [account, id]
+  plain:
+    path: /things
+    max_rejects: 100%
+    schema:
+      type: object
+      properties: {id: {type: integer}, state: {enum: [open]}}
+events:
+  changes:
+    path: /events
+    pagination: {type: seek, field: id, send: param:after}
+    id: $.id
+    type: $.type
+    routes:
+      - stream: things
+        fetch: {path: "/things/{id}", values: {id: $.thing, account: $.account}}
+"""
+ACCOUNTS = "  accounts: {type: array, default: [a, b]}\n"
+
+
+def _answer(at: str) -> Answer:
+    """Six things of each account: two are good, two are new, one is bad, one has a secret."""
+    path, _, query = at.partition("?")
+    things = [
+        {"id": n, "updated_at": f"2025-01-0{n}T00:00:00Z", "state": state, "note": note}
+        for n, state, note in (
+            (1, "open", ""), (2, "open", ""), (3, "new", "n"), (4, "new", "n"), (5, 7, ""),
+            (6, "new", f"key {KEY}"),
+        )
+    ]  # fmt: skip
+    if path.count("/") > 1:
+        return Answer(json.dumps(things[int(path.rpartition("/")[2]) - 1]).encode())
+    things = [
+        {**one, "note": f"{one['note']} {query.partition('account=')[2][:1]}"} for one in things
+    ]
+    return Answer(json.dumps({"data": things, "next_cursor": None, "has_more": False}).encode())
+
+
+def _saasctl(shop: Pipeline, *arguments: str | Path) -> Done:
+    url = {"TARGET_POSTGRES_SQLALCHEMY_URL": shop.database}
+    return finish(start([BIN / "saasctl", "rejects", *arguments], {**shop.environment, **url}))
+
+
+def test_rejects_are_counted_shown_and_replayed_once_the_connector_is_mended(
+    folder: Path, database: str
+) -> None:
+    text = connector(REPLAYED).replace("  url: {}\n", "  url: {}\n" + ACCOUNTS)
+    with serve(_answer) as url:
+        shop = Pipeline(folder, url, text, database=database)
+        shop.configure(feeds=["pull"])
+        shop.prepare()
+        run = shop.run()
+        run.assert_good()
+        _assert_listed(shop, run.tap)
+        shop.yaml.write_text(text.replace("enum: [open]", "enum: [open, new]"))
+        # A newer version of one of them is there already: what is replayed must not win.
+        shop.query(
+            "INSERT INTO shop.things (account, id, updated_at, note)"
+            " VALUES ('a', 3, '2026-01-01Z', 'newest') RETURNING id"
+        )
+        replay = ("replay", shop.yaml, "--config", shop.config, "--schema", SCHEMA)
+        first = _saasctl(shop, *replay)
+        assert first.code == 0, first.told
+        assert first.told.splitlines() == [
+            "plain: 0 replayed",
+            "plain: 3 left: no version says whether they are still the newest; run the stream with"
+            " a full refresh",
+            "plain: 1 left: the payload is masked or altered; run the stream with a full refresh",
+            "things: 6 replayed",
+            "things: 2 still bad: bad_type 2",
+        ]
+        first.assert_singer()
+        assert not [message for message in first.messages if message["type"] == "STATE"]
+        assert shop.load(first.out).code == 0
+        rows = shop.query("SELECT account, id, note FROM shop.things ORDER BY 1, 2")
+        kept = {(account, n): note for account, n, note in rows}
+        assert sorted(kept) == [(account, n) for account in "ab" for n in (1, 2, 3, 4, 6)]
+        assert (kept["a", 3], kept["a", 4], kept["b", 3]) == ("newest", "n a", "n b")
+        assert kept["b", 6] == f"key {KEY}"
+        second = _saasctl(shop, *replay, "--stream", "things")
+        assert second.told.splitlines() == ["things: 0 replayed", "things: 2 still bad: bad_type 2"]
+        assert second.out == b""
+        again = _saasctl(shop, *replay, "--stream", "things", "--again")
+        assert "things: 6 replayed" in again.told
+    marked = shop.query(
+        "SELECT count(*), count(replayed_at), count(payload) FROM shop._rejects"
+        " WHERE stream = 'things'"
+    )
+    assert marked == [(8, 6, 8)]
+
+
+def _assert_listed(shop: Pipeline, tap: Done) -> None:
+    """`rejects list` says the same of the table and of the tap's output."""
+    said = shop.folder / "tap.out"
+    said.write_bytes(tap.out)
+    shown = _saasctl(shop, "list")
+    assert shown.code == 0, shown.told
+    lines = [line.split()[:4] for line in shown.out.decode().splitlines()]
+    assert lines[:4] == [
+        ["stream", "error", "records", "replayed"],
+        ["things", "bad_value", "6", "0"],
+        ["plain", "bad_value", "4", "0"],
+        ["things", "bad_type", "2", "0"],
+    ]
+    both = [("list", "--json", "--stream", "things"), ("list", "--json", "--stream", "things",
+        "--from", said)]  # fmt: skip
+    in_table, in_lines = [json.loads(_saasctl(shop, *one).out) for one in both]
+    for told in (in_table, in_lines):
+        found = {count["error"]: (count["records"], count["replayed"]) for count in told["counts"]}
+        assert found == {"bad_value": (6, 0), "bad_type": (2, 0)}
+        assert len(told["rejects"]) == 8
+        assert {reject["context"]["account"] for reject in told["rejects"]} == {"a", "b"}
+        assert sum(reject["masked"] for reject in told["rejects"]) == 2
+        assert KEY not in json.dumps(told)
+    limited = json.loads(
+        _saasctl(shop, "list", "--json", "--error", "bad_type", "--limit", "1").out
+    )
+    assert [reject["error"] for reject in limited["rejects"]] == ["bad_type"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("list",), 9, ("the database has no table _rejects", "run saasctl target prepare first")),
+        (("list", "--schema", "no"), 9, ("the schema no has no table _rejects",)),
+        (("list", "--from", "no.jsonl"), 2, ("no.jsonl: cannot be read",)),
+        (("replay", "sandbox", "--stream", "no"), 2, ('no stream "no"; use one of customers',)),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    arguments: tuple[str, ...], code: int, words: tuple[str, ...], folder: Path, database: str
+) -> None:
+    shop = Pipeline(folder, "http://127.0.0.1:9", connector(LEARNT), database=database)
+    shop.environment |= {"SANDBOX_URL": "http://127.0.0.1:9", "SANDBOX_CLIENT_SECRET": "sec-ret"}
+    done = _saasctl(shop, *arguments)
+    assert done.code == code, done.told
+    assert len(done.told.splitlines()) == 1
+    assert [word for word in words if word not in done.told] == []

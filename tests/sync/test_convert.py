@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_saas.connector.formats import read_instant
 from tap_saas.sync.columns import Columns, bad_name, fits_double, kind_of, learn, short_name
 from tap_saas.sync.convert import BadValueError, WidensError, clean, convert
 
@@ -127,7 +128,7 @@ def test_learnt_columns_survive_state() -> None:
     columns = Columns.declared(
         {"properties": {"id": {"type": "integer"}, "price": {"type": "number"}}}
     )
-    seen = learn("when", "2025-01-01T00:00:00Z", instant=True)
+    seen = learn("when", "2025-01-01T00:00:00Z", reads=read_instant)
     assert seen is not None
     grown = columns.with_([seen]).with_learnt([["price", "decimal"]])
     again = columns.with_learnt(json.loads(json.dumps(grown.learnt())))

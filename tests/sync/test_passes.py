@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_saas.connector.exchange import Headers, Page, Response
-from tap_saas.connector.incremental import Incremental, Window
+from tap_saas.connector.incremental import Incremental, ReplicationKey, Window
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.units import Duration
 from tap_saas.errors import ApiError, ConfigError, StateError
@@ -63,7 +63,7 @@ class Api:
 
 
 def incremental(**more: Any) -> Incremental:
-    return Incremental(key=Path.parse("at"), **more)
+    return Incremental(key=ReplicationKey(field=Path.parse("at")), **more)
 
 
 def batch_of(page: Page) -> Batch:

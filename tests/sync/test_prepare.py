@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_saas.connector.incremental import Incremental
+from tap_saas.connector.incremental import Incremental, ReplicationKey
 from tap_saas.connector.jsonpath import Path
 from tap_saas.errors import ApiError, RejectRatioError
 from tap_saas.sync.columns import Column, Columns
 from tap_saas.sync.fast import SurpriseError
 from tap_saas.sync.newest import Newest
 from tap_saas.sync.prepare import Preparer
+from tap_saas.sync.rejects import Ledger
 from tap_saas.sync.shape import Batch, Shape
 from tap_saas.sync.writer import ENCODER
 
@@ -36,7 +37,7 @@ DECLARED: dict[str, Any] = {
         },
     },
 }
-INCREMENTAL = Incremental(key=Path.parse("updated_at"), order="none")
+INCREMENTAL = Incremental(key=ReplicationKey(field=Path.parse("updated_at")), order="none")
 
 
 def shape(**more: Any) -> Shape:
@@ -219,9 +220,13 @@ def test_on_new_field_ignore_drops_it() -> None:
     assert by_dicts([{"id": 1, "extra": 1}], shape(on_new_field="ignore")).rows == [{"id": 1}]
 
 
-def test_on_invalid_fail_says_why() -> None:
+def test_on_invalid_fail_keeps_the_record_and_says_why() -> None:
+    ledger = Ledger("orders", "run", str, 1.0, "fail")
+    batch = by_dicts([{"id": 1, "name": 5}])
+    assert not ledger.is_over
+    assert len(ledger.rows(batch.rejects, "2025-01-01T00:00:00Z", {})) == 1
     with pytest.raises(RejectRatioError, match="/name"):
-        by_dicts([{"id": 1, "name": 5}], shape(on_invalid="fail"))
+        ledger.judge()
 
 
 def test_an_older_version_on_a_later_page_is_dropped() -> None:

@@ -1,0 +1,376 @@
+"""The children of many parents, with one bookmark for all of them.
+
+The parents' list is walked page by page. A **group** is the parents of one page: the bookmark has
+the groups in flight, in each the parents that are done and the page tokens of those that are not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from tap_saas.connector import formats
+from tap_saas.connector.exchange import Page
+from tap_saas.connector.incremental import Incremental
+from tap_saas.connector.model import Stream
+from tap_saas.connector.parents import Parent
+from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
+from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
+from tap_saas.sync.feeds import Fed
+from tap_saas.sync.lanes import Lane, side_by_side
+from tap_saas.sync.partitions import Context, Fetch, Partition, Partitions, is_group
+from tap_saas.sync.passes import FORGOTTEN
+from tap_saas.sync.shape import Seen
+from tap_saas.sync.skips import Skips
+
+log = logging.getLogger(__name__)
+MAX_UNFINISHED = 1_000
+UNFINISHED = "unfinished"  # the name of the group of those that an earlier pass left out
+
+Ask = Callable[[Context, Any, Any], Iterator[Page]]
+"""(parent's values, since, page token) -> pages of its children."""
+
+
+class Group(msgspec.Struct, array_like=True):
+    """A group in flight: those that are done, and `[context, page token]` of those that are not."""
+
+    name: Any
+    done: list[Context] = []
+    flying: list[tuple[Context, Any]] = []
+
+
+class Parents(msgspec.Struct, array_like=True):
+    """The bookmark's `parents`: the watermark of the parents' list, the last reading of all."""
+
+    watermark: Any = None
+    full_at: str | None = None
+
+
+class Children:
+    """Pulls the children of all parents.
+
+    Without `incremental` each parent's children are read whole; `changed` leaves out parents that
+    did not change. With it (and `parents.since`) they are read from the one watermark on, those of
+    a parent that is newer from their beginning. What failed or was skipped is `unfinished` and
+    read by the next pass from where it was left.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        form: Parent,
+        parent: Stream,
+        bookmark: Bookmark,
+        partitions: Callable[[Fetch], Partitions],
+        list_parents: Fetch,
+        skips: Skips,
+        ask: Ask,
+        now: Callable[[], datetime],
+        incremental: Incremental | None,
+        start_date: datetime | None,
+        sweep: bool,
+        parallel: int,
+    ) -> None:
+        self._stream, self._form, self._parent = stream, form, parent
+        self._bookmark, self._skips, self._ask, self._now = bookmark, skips, ask, now
+        self._list_parents = list_parents
+        self._partitions = partitions(self._fetch_parents)
+        self._incremental, self._start_date = incremental, start_date
+        self._sweep, self._parallel = sweep, parallel
+        self._place = Walk(started_at="")
+        self._groups: list[Group] = []
+        self._whole: set[str] = set()  # groups of which nothing is left to be begun
+        self._left: dict[str, int] = {}
+        self._before: dict[str, Any] = {}
+        self._unfinished: list[tuple[Context, Any]] = []
+        self._went_on = False
+        self.restarts = 0
+
+    def pages(self) -> Generator[Fed]:
+        """The pages of all children; a forgotten page token of the parents starts the pass again.
+
+        Raises:
+            ApiError: the API answers wrongly, or too much failed.
+        """
+        resumed = self._bookmark.walk is not None
+        try:
+            yield from self._once()
+        except (ApiError, PageTokenExpiredError) as error:
+            if not (resumed and _is_forgotten(error)) or self._went_on:
+                raise
+            log.warning("%s: %s; the pass begins again", self._stream.name, error.what)
+            self.restarts += 1
+            self._bookmark.restart()
+            yield from self._once()
+
+    def _once(self) -> Generator[Fed]:
+        self._place = self._begin()
+        self._groups = self._read_groups()
+        self._before = {_text(context): since for context, since in self._read_unfinished()}
+        yield from side_by_side(self._lanes(), self._parallel)
+        if not self._skips.whole_stream:
+            self._finish()
+
+    def _begin(self) -> Walk:
+        """The pass in flight, or a new one; `since` are bounds for the list of parents."""
+        walk = self._bookmark.walk
+        if walk is not None and not (self._sweep and walk.since is not None):
+            return walk
+        new = Walk(started_at=instant_text(self._now()))
+        if self._form.changed is not None and not self._sweep:
+            new.since = self._parents_since(self._form.changed.full_every)
+        return new
+
+    def _parents_since(self, full_every: Any) -> Any:
+        """From where on parents count as changed, `None` where all are due."""
+        known, incremental = self._read_parents(), self._parent.incremental
+        if known.full_at is None or known.watermark is None or incremental is None:
+            return None
+        if self._now() - formats.read_instant(known.full_at) >= full_every:
+            return None
+        since = incremental.since(incremental.restore(known.watermark), None)
+        return None if since is None else incremental.store(since)
+
+    def _read_parents(self) -> Parents:
+        return self._read("parents", Parents) or Parents()
+
+    def _read_unfinished(self) -> list[tuple[Context, Any]]:
+        return self._read("unfinished", list[tuple[Context, Any]]) or []
+
+    def _read(self, name: str, kind: Any) -> Any:
+        found = self._bookmark.data[name]
+        try:
+            return msgspec.convert(found, kind) if found else None
+        except msgspec.ValidationError as error:
+            raise self._unreadable(f"{name} cannot be read ({error})") from error
+
+    def _read_groups(self) -> list[Group]:
+        try:
+            groups = msgspec.convert(self._place.page_token or [], list[Group])
+        except msgspec.ValidationError as error:
+            raise self._unreadable(f"resume cannot be read ({error})") from error
+        if not all(group.name == UNFINISHED or is_group(group.name) for group in groups):
+            raise self._unreadable("resume cannot be read (its page token names no parent)")
+        return groups
+
+    def _unreadable(self, what: str) -> StateError:
+        return StateError(
+            what, stream=self._stream.name, do="mend the state, or run with a full refresh"
+        )
+
+    def _lanes(self) -> Iterator[Lane]:
+        """A lane for each parent that is not done."""
+        known = {_text(group.name): group for group in self._groups}
+        left_out = [Partition(json.loads(text)) for text in self._before]
+        if left_out:
+            yield from self._group_lanes(known, UNFINISHED, left_out)
+        start = next((g.name for g in self._groups if g.name != UNFINISHED), None)
+        since = self._place.since
+        incremental = self._parent.incremental
+        if since is not None and incremental is not None:
+            since = incremental.restore(since)
+        for name, partitions in self._partitions.groups(self._stream, start, since):
+            fresh = [one for one in partitions if _text(one.context) not in self._before]
+            yield from self._group_lanes(known, name, fresh)
+
+    def _group_lanes(
+        self, known: Mapping[str, Group], name: Any, partitions: list[Partition]
+    ) -> Iterator[Lane]:
+        group = known.get(_text(name))
+        if group is None:
+            group = Group(name, [], [])
+            self._groups.append(group)
+        tokens = {_text(context): token for context, token in group.flying}
+        done = {_text(context) for context in group.done}
+        todo = [one for one in partitions if _text(one.context) not in done]
+        self._left[_text(name)] = len(todo)
+        for partition in todo:
+            if self._skips.whole_stream:
+                return
+            yield self._lane(group, partition, tokens.get(_text(partition.context)))
+        self._whole.add(_text(name))
+        self._tidy()
+
+    def _lane(self, group: Group, partition: Partition, token: Any) -> Lane:
+        context, since = partition.context, self._since(partition)
+
+        def lane() -> Generator[Fed]:
+            yield from self._skips.unless(
+                _text(context),
+                self._child(group, context, since, token),
+                lambda: self._unfinished.append((context, self._store(since))),
+            )
+            if context not in group.done:
+                self._done(group, context)
+
+        return lane
+
+    def _since(self, partition: Partition) -> Any:
+        """Where the children of a parent begin: at the watermark, unless it is newer than that."""
+        incremental, text = self._incremental, _text(partition.context)
+        if incremental is None or self._sweep:
+            return None
+        if text in self._before:
+            before = self._before[text]
+            return None if before is None else incremental.restore(before)
+        watermark = self._bookmark.watermark(incremental)
+        since: Any = incremental.since(watermark, self._start_date)
+        if watermark is None or not isinstance(watermark, datetime):
+            return since
+        born = partition.born
+        try:
+            is_new = born is UNSET or born is None or formats.read_instant(born) >= since
+        except (ValueError, TypeError):
+            is_new = True
+        return incremental.since(None, self._start_date) if is_new else since
+
+    def _store(self, since: Any) -> Any:
+        return (
+            None if since is None or self._incremental is None else self._incremental.store(since)
+        )
+
+    def _child(self, group: Group, context: Context, since: Any, token: Any) -> Generator[Fed]:
+        """One parent's children; a forgotten page token begins them again."""
+        try:
+            yield from self._child_pages(group, context, since, token)
+        except (ApiError, PageTokenExpiredError) as error:
+            if (
+                token is None
+                or not _is_forgotten(error)
+                or self._is_under_way(group, context, token)
+            ):
+                raise
+            log.warning("%s: %s; this partition begins again", self._stream.name, error.what)
+            yield from self._child_pages(group, context, since, None)
+
+    def _child_pages(
+        self, group: Group, context: Context, since: Any, token: Any
+    ) -> Generator[Fed]:
+        columns = {n: value for n, value in context.items() if n in self._stream.context}
+        for page in self._ask(context, since, token):
+            self._went_on = True
+
+            def written(seen: Seen, page: Page = page) -> None:
+                self._note_keys(seen)
+                if page.next_token is None:
+                    self._done(group, context)
+                else:
+                    others = [one for one in group.flying if one[0] != context]
+                    group.flying = [*others, (context, page.next_token)]
+                    self._keep()
+
+            yield Fed(page=page, constant=columns, written=written, since=since)
+
+    def _is_under_way(self, group: Group, context: Context, token: Any) -> bool:
+        """True where pages behind the one of the token have been written."""
+        return all(one != (context, token) for one in group.flying)
+
+    def _note_keys(self, seen: Seen) -> None:
+        incremental, place = self._incremental, self._place
+        if incremental is None or seen.max_seen is None:
+            return
+        known = None if place.max_seen is None else incremental.restore(place.max_seen)
+        newest = seen.max_seen if known is None else max(known, seen.max_seen)
+        place.max_seen = incremental.store(newest)
+
+    def _done(self, group: Group, context: Context) -> None:
+        """All children of a parent are written, or left out."""
+        group.flying = [one for one in group.flying if one[0] != context]
+        group.done.append(context)
+        self._left[_text(group.name)] -= 1
+        self._tidy()
+        self._keep()
+
+    def _tidy(self) -> None:
+        """Forget groups that are done, but for the last one, from which the walk goes on."""
+        self._groups = [
+            group
+            for n, group in enumerate(self._groups)
+            if n == len(self._groups) - 1
+            or _text(group.name) not in self._whole
+            or self._left[_text(group.name)] > 0
+        ]
+
+    def _keep(self) -> None:
+        self._place.page_token = msgspec.to_builtins(self._groups)
+        self._bookmark.keep_walk(self._place)
+
+    def _fetch_parents(
+        self, stream: Stream, context: Context, since: Any, token: Any
+    ) -> Iterator[Page]:
+        """A list of parents; with `changed` their largest replication key is noted."""
+        incremental = stream.incremental
+        notes = stream is self._parent and self._form.changed is not None
+        for page in self._list_parents(stream, context, since, token):
+            if notes and incremental is not None:
+                self._note_parents(incremental, page)
+            yield page
+
+    def _note_parents(self, incremental: Incremental, page: Page) -> None:
+        field, read = incremental.field, incremental.reader()
+        known: list[Any] = [incremental.restore(key) for key in self._place.keys]
+        for record in page.records:
+            try:
+                known.append(read(None if field is None else field.get(record)))
+            except ValueError:
+                continue
+        self._place.keys = [incremental.store(max(known))] if known else []
+
+    def _finish(self) -> None:
+        """All parents are done: move what may move, or begin anew with the next run.
+
+        Raises:
+            ApiError: some of them failed.
+        """
+        self._skips.judge_skips()
+        keeps = self._form.changed is not None or self._incremental is not None
+        if len(self._unfinished) > MAX_UNFINISHED or (self._skips.has_failed and not keeps):
+            self._bookmark.restart()
+            self._skips.judge_failures()
+            raise ApiError(
+                f"{len(self._unfinished):,} partitions were left out (limit {MAX_UNFINISHED:,})",
+                stream=self._stream.name,
+                do="see why in the lines above; nothing has moved",
+            )
+        if keeps:
+            self._move()
+        self._bookmark.data["unfinished"] = [list(one) for one in self._unfinished] if keeps else []
+        self._bookmark.succeed(self._now())
+        self._skips.judge_failures()
+
+    def _move(self) -> None:
+        place, bookmark = self._place, self._bookmark
+        started = formats.read_instant(place.started_at)
+        incremental, above = self._incremental, self._parent.incremental
+        if incremental is not None and place.max_seen is not None:
+            newest: Any = incremental.cap(incremental.restore(place.max_seen), started)
+            before = bookmark.watermark(incremental)
+            if before is None or newest > before:
+                bookmark.move(incremental, newest)
+        if self._form.changed is None or above is None:
+            return
+        known = self._read_parents()
+        if place.since is None:
+            known.full_at = place.started_at
+        if place.keys:
+            seen: Any = above.cap(above.restore(place.keys[0]), started)
+            before = None if known.watermark is None else above.restore(known.watermark)
+            if before is None or seen > before:
+                known.watermark = above.store(seen)
+        bookmark.data["parents"] = msgspec.to_builtins(known)
+
+
+def _is_forgotten(error: ApiError | PageTokenExpiredError) -> bool:
+    return isinstance(error, PageTokenExpiredError) or error.status in FORGOTTEN
+
+
+def _text(value: Any) -> str:
+    """A context or a group's name as a text that is the same for the same values."""
+    return json.dumps(value, separators=(",", ":"), default=str)
