@@ -8,12 +8,20 @@ import sys
 import click
 
 COMMANDS = {
+    "new": "tap_saas.cli.new:new",
+    "guess": "tap_saas.cli.guess:guess",
     "check": "tap_saas.cli.connector:check",
     "schema": "tap_saas.cli.connector:schema",
     "preview": "tap_saas.cli.preview:preview",
+    "explain": "tap_saas.cli.explain:explain",
     "meltano": "tap_saas.cli.meltano:meltano",
+    "runs": "tap_saas.cli.runs:runs",
     "state": "tap_saas.cli.state:state",
     "target": "tap_saas.cli.target:target",
+    "rejects": "tap_saas.cli.rejects:rejects",
+    "loop": "tap_saas.cli.loop:loop",
+    "webhooks": "tap_saas.cli.webhooks:webhooks",
+    "queue": "tap_saas.cli.queue:queue",
     "demo": "tap_saas.cli.demo:demo",
 }
 
@@ -41,12 +49,20 @@ class LazyGroup(click.Group):
 
 
 HELP = {
+    "new": "Write a short connector to begin with.",
+    "guess": "Write a connector from what the answers of a list show.",
     "check": "Tell all mistakes of a connector file.",
     "schema": "Print the JSON Schema of the connector language, for editors.",
     "preview": "Show the first records of a stream as a table.",
+    "explain": "Answer what one must know of an API, and plan its runs, without a request.",
     "meltano": "Print the Meltano plugin block for a connector.",
+    "runs": "Show what the last runs did, as a table or as a page with charts.",
     "state": "Keep and show the state of a plain pipe.",
     "target": "Prepare and check the tables in PostgreSQL.",
+    "rejects": "Count and show what was rejected, and replay it after a mend.",
+    "loop": "Run a command again and again, for rows that are seconds old.",
+    "webhooks": "Receive what an API sends by itself, and send a test event.",
+    "queue": "See, replay and purge the events that the receiver keeps.",
     "demo": "Start the sandbox API and PostgreSQL, and pull one into the other.",
 }
 

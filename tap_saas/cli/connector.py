@@ -37,7 +37,8 @@ def check(connector: str, online: bool, config: str | None, settings: tuple[str,
 
 
 @click.command()
-def schema() -> None:
+@click.option("--markdown", is_flag=True, help="Print the reference of the language instead.")
+def schema(markdown: bool) -> None:
     """Print the JSON Schema of the connector language.
 
     \b
@@ -47,6 +48,9 @@ def schema() -> None:
     """
     import msgspec
 
-    from tap_saas.connector import reference
+    from tap_saas.connector import reference, reference_page
 
+    if markdown:
+        click.echo(reference_page.page(), nl=False)
+        return
     click.echo(msgspec.json.format(msgspec.json.encode(reference.schema()), indent=2).decode())

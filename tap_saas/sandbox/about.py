@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tap_saas.sandbox import faults, lists
+from tap_saas.sandbox import faults, lists, log
 from tap_saas.sandbox.oddities import TYPES
 from tap_saas.sandbox.world import LINES, LISTS
 
 ABOUT: dict[str, Any] = {
-    "about": "An honest little SaaS API: customers, orders with lines, events, and odd records.",
+    "about": "An honest little SaaS API: customers, orders with lines, events, and odd records;"
+    " a log of what happens, and webhooks.",
     "auth": {
         "bearer": "Authorization: Bearer sandbox-key",
         "key": "X-Api-Key: sandbox-key",
@@ -42,6 +43,8 @@ ABOUT: dict[str, Any] = {
             "format": list(lists.FORMS),
         },
         "sort": ["updated_at (then id), the default", "-updated_at", "id"],
+        "ids": "ids=1,2,3 (customers, orders, events): those of them that are there",
+        "one": "/customers/{id}, /orders/{id}, /events/{id}: the record alone, or 404",
         "errors": "{error, message}; every answer has X-Request-Id and Date",
     },
     "records": {
@@ -55,6 +58,41 @@ ABOUT: dict[str, Any] = {
         " sometimes a text)}; a new field may come: source",
         "oddities": TYPES,
     },
+    "deletes": {
+        "lists": "a deleted record is in none, and its path is a 404",
+        "include_deleted": "true: the list has it, with is_deleted, at the time of its deletion",
+        "/orders/deleted": "(customers, events) id, updated_at and deleted_at of what is deleted;"
+        " since: that instant and later; else as a list",
+    },
+    "log": {
+        "/log": "what happened to customers and orders: id, seq, type, created (epoch seconds),"
+        " occurred_at, data {object: the record, of a deleted one its id}",
+        "types": list(log.TYPES),
+        "sort": ["created (then seq), the default", "-created: newest first", "seq"],
+        "filters": "created_after, created_before, format; after (a seq), limit; as a list",
+        "kept": f"the latest {log.KEPT}",
+        "POST /_world/hold": "{n}: the next n events are seen only after",
+        "POST /_world/release": "which is late: after younger ones",
+        "POST /_world/forget": "{keep}: all but the latest events are gone",
+    },
+    "webhooks": {
+        "POST /webhooks": "{url (http, on loopback), types (order.*, default all), signature,"
+        " secret (default: a new one), expires_in_s (default a day)} -> 201 {id, secret, ...}",
+        "GET /webhooks": "all; /webhooks/{id} one; DELETE /webhooks/{id}",
+        "POST /webhooks/{id}/renew": "{expires_in_s}",
+        "body": "an event as in the log, again until the answer is 2xx",
+        "signatures": {
+            "standard": "webhook-id, webhook-timestamp, webhook-signature: v1,<base64 of"
+            " HMAC-SHA256 over id.timestamp.body with the base64 after whsec_ as the key>",
+            "stamped": "Sandbox-Event-Id, Sandbox-Signature: t=<time>,v1=<hex of HMAC-SHA256 over"
+            " time.body with the secret as the key>",
+        },
+        "POST /_webhooks": "{double_every, lose_every, forge_every (0: none), delay_ms,"
+        " disorder_ms, retry_ms, attempts}",
+        "GET /_webhooks": "what waits, counts, and each delivery with its statuses (0: no answer);"
+        " deliveries=0 leaves them out",
+        "DELETE /_webhooks": "nothing waits, nothing is counted, nothing goes wrong",
+    },
     "limits": {
         "/events": "1,000 requests in any 60 minutes, then 429 with Retry-After",
         "POST /_limits": "{path, requests (null: none), per_s}",
@@ -63,7 +101,8 @@ ABOUT: dict[str, Any] = {
     },
     "world": {
         "GET /_world": "sizes, and what changes by itself",
-        "POST /_world/change": "{stream, update, insert, new_field}",
+        "POST /_world/change": "{stream, update, insert, delete, restore, new_field}: numbers, or"
+        " lists of ids (but for insert)",
         "POST /_world/churn": "{stream, every_ms, stop_after}; DELETE stops",
         "POST /_world/late": "{stream, n}: an older version of n records once more, at the end of"
         " the list sorted by updated_at; filters see it at its place in the list",

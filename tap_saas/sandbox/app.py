@@ -1,8 +1,4 @@
-"""The sandbox as an ASGI application: every request is noted, who asks is checked, then counted.
-
-The order for a list is: credentials (401, 403), limits (429), faults, the list itself. A request
-that a fault spoils has been counted by its limits, as one that reached the server.
-"""
+"""The sandbox as an ASGI application: every request is noted, and has an id."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -22,24 +18,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tap_saas.sandbox import lists
+from tap_saas.sandbox import hooks, reading
 from tap_saas.sandbox.about import ABOUT
 from tap_saas.sandbox.arrivals import Arrivals
 from tap_saas.sandbox.auth import Auth, OAuthError
 from tap_saas.sandbox.control import Control
-from tap_saas.sandbox.faults import TRANSPORT, Faults, spoil
+from tap_saas.sandbox.faults import TRANSPORT, Faults
+from tap_saas.sandbox.gate import TOKEN_PATH, Gate
+from tap_saas.sandbox.hooks import HOOK_PATH, Hooks
 from tap_saas.sandbox.limits import Limits
-from tap_saas.sandbox.refusal import RefusalError, bad
-from tap_saas.sandbox.world import LISTS, World
+from tap_saas.sandbox.reading import DETAIL_PATH, LINES_PATH, Reading
+from tap_saas.sandbox.refusal import RefusalError
+from tap_saas.sandbox.world import World
 
-TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path
-LINES_PATH = "/orders/{order_id}/lines"
-PREFIXES = ("", "/next", "/link")
-PATHS = frozenset(
-    [prefix + path for prefix in PREFIXES for path in (*(f"/{s}" for s in LISTS), LINES_PATH)]
-    + [TOKEN_PATH]
-)
-Answer = Callable[[], Awaitable[Response]]
+PATHS = frozenset([*reading.PATHS, *hooks.PATHS, TOKEN_PATH])
 
 
 class Gateway:
@@ -71,92 +63,27 @@ class Gateway:
         await self._app(scope, receive, send_noted)
 
 
-class Lists:
-    """Handlers of lists and of the token endpoint."""
-
-    def __init__(self, world: World, auth: Auth, limits: Limits, faults: Faults) -> None:
-        self._world = world
-        self._auth = auth
-        self._limits = limits
-        self._faults = faults
-
-    def routes(self) -> list[Route]:
-        """Every list in its three spellings, and the token endpoint."""
-        routes = [Route(TOKEN_PATH, self.token, methods=["POST"])]
-        for prefix in PREFIXES:
-            routes += [Route(f"{prefix}/{s}", self._handler(prefix, s)) for s in LISTS]
-            routes.append(Route(prefix + LINES_PATH, self._handler(prefix, None)))
-        return routes
-
-    async def token(self, request: Request) -> Response:
-        """An access token; faults may spoil it, limits may refuse it."""
-        body = await request.body()
-
-        async def answer() -> Response:
-            return self._auth.token(request.headers, body)
-
-        return await self._admitted(request, answer)
-
-    def _handler(self, prefix: str, stream: str | None) -> Callable[[Request], Awaitable[Response]]:
-        async def handle(request: Request) -> Response:
-            self._auth.admit(request, stream or "orders")
-
-            async def answer() -> Response:
-                return self._page(request, prefix, stream)
-
-            return await self._admitted(request, answer)
-
-        return handle
-
-    async def _admitted(self, request: Request, answer: Answer) -> Response:
-        path = request.scope["path"]
-        self._limits.admit(path)
-        fault = self._faults.due(path)
-        return await answer() if fault is None else await spoil(fault, answer)
-
-    def _page(self, request: Request, prefix: str, stream: str | None) -> Response:
-        query = lists.read_query(request.query_params)
-        if prefix and query.style != "cursor":
-            raise bad(f"{prefix}/... takes limit and cursor only")
-        part = self._take(request, stream, query)
-        if not prefix:
-            return Response(part.body(), media_type="application/json")
-        address = None
-        if part.next_cursor is not None:
-            base = str(request.url.replace(query="", fragment=""))
-            address = lists.next_url(base, request.query_params, part.next_cursor)
-        if prefix == "/next":
-            body = lists.Part(part.texts, {"next": address}).body("items")
-            return Response(body, media_type="application/json")
-        headers = {"Link": f'<{address}>; rel="next"'} if address else {}
-        return Response(part.array(), media_type="application/json", headers=headers)
-
-    def _take(self, request: Request, stream: str | None, query: lists.Query) -> lists.Part:
-        with self._world.lock:
-            if stream is not None:
-                return lists.take(self._world.listing(stream), query)
-            order_id = request.path_params["order_id"]
-            lines = self._world.lines(order_id)
-            if lines is None:
-                raise RefusalError(404, "not_found", "there is no such order")
-            return lists.take(lines, query)
-
-
 def create_app(world: World, *, clock: Callable[[], float] = time.monotonic) -> Gateway:
     """The application over a world; `clock` is what limits, tokens and arrivals go by."""
     auth, limits, faults = Auth(clock), Limits(clock), Faults()
     arrivals = Arrivals(clock)
+    gate = Gate(auth, limits, faults)
     control = Control(world, auth, limits, faults, arrivals)
+    webhooks = Hooks(gate)
+    world.log.watch = webhooks.sender.offer
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         control.churns.stop()
+        webhooks.sender.stop()
 
     app = Starlette(
         routes=[
             Route("/", _about),
-            *Lists(world, auth, limits, faults).routes(),
+            *gate.routes(),
+            *Reading(world, gate).routes(),
+            *webhooks.routes(),
             *control.routes(),
         ],
         exception_handlers={
@@ -194,6 +121,10 @@ async def _answer_mistake(request: Request, error: Exception) -> Response:
 
 
 def _counted_path(path: str) -> str:
-    """The path with its order id taken out; paths that do not exist count as one."""
+    """The path with its id taken out; paths that do not exist count as one."""
+    if path in PATHS:
+        return path
     path = re.sub(r"/orders/[^/]+/lines$", LINES_PATH, path)
+    path = re.sub(r"^/(customers|orders|events)/[^/]+$", rf"/\1{DETAIL_PATH}", path)
+    path = re.sub(r"^/webhooks/[^/]+", HOOK_PATH, path)
     return path if path in PATHS else "(unknown)"

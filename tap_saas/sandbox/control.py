@@ -42,6 +42,9 @@ class Control:
             Route("/_world", self.show_world),
             Route("/_world/change", self.change, methods=["POST"]),
             Route("/_world/late", self.late, methods=["POST"]),
+            Route("/_world/hold", self.hold, methods=["POST"]),
+            Route("/_world/release", self.release, methods=["POST"]),
+            Route("/_world/forget", self.forget, methods=["POST"]),
             Route("/_world/churn", self.churn, methods=["POST"]),
             Route("/_world/churn", self.stop_churn, methods=["DELETE"]),
             Route("/_faults", self.show_faults),
@@ -76,18 +79,28 @@ class Control:
         return JSONResponse(told)
 
     async def show_world(self, request: Request) -> Response:
-        """Sizes, and what changes by itself."""
-        return JSONResponse({"streams": self.world.sizes(), "churn": self.churns.show()})
+        """Sizes, what changes by itself, and the log."""
+        log = self.world.log.show()
+        shown = {"streams": self.world.sizes(), "churn": self.churns.show(), "log": log}
+        return JSONResponse(shown)
 
     async def change(self, request: Request) -> Response:
-        """Update and insert; answers when the last stamp has passed."""
+        """Update, insert, delete, restore; answers when the last stamp has passed."""
         fields = await Fields.of(request)
         stream = fields.one_of("stream", STREAMS)
-        update, insert = fields.whole("update"), fields.whole("insert")
+        update, insert = fields.count_or_ids("update"), fields.whole("insert")
+        delete, restore = fields.count_or_ids("delete"), fields.count_or_ids("restore")
         new_field = fields.flag("new_field")
         fields.end()
         try:
-            change = self.world.change(stream, update=update, insert=insert, new_field=new_field)
+            change = self.world.change(
+                stream,
+                update=update,
+                insert=insert,
+                delete=delete,
+                restore=restore,
+                new_field=new_field,
+            )
         except ValueError as error:
             raise bad(str(error)) from error
         await self._until_passed()
@@ -105,6 +118,28 @@ class Control:
         ids = self.world.late(stream, n)
         await self._until_passed()
         return JSONResponse({"stream": stream, "late": ids})
+
+    async def hold(self, request: Request) -> Response:
+        """The next events are not seen until they are released."""
+        fields = await Fields.of(request)
+        n = fields.whole("n", 1)
+        fields.end()
+        with self.world.lock:
+            self.world.log.hold(n)
+            return JSONResponse(self.world.log.show())
+
+    async def release(self, request: Request) -> Response:
+        """What was held back is seen now."""
+        with self.world.lock:
+            return JSONResponse({"released": self.world.log.release()})
+
+    async def forget(self, request: Request) -> Response:
+        """The log's old events are gone."""
+        fields = await Fields.of(request)
+        keep = fields.whole("keep")
+        fields.end()
+        with self.world.lock:
+            return JSONResponse({"events": self.world.log.forget(keep)})
 
     async def churn(self, request: Request) -> Response:
         """Records of a stream change by themselves from now on."""

@@ -71,6 +71,23 @@ class Fields:
             raise bad(f"{name} is not a whole number from {least} to {most}")
         return value
 
+    def count_or_ids(self, name: str) -> int | list[str]:
+        """A whole number, or a list of ids: texts or numbers."""
+        value = self._members.get(name, 0)
+        if not isinstance(value, list):
+            return self.whole(name)
+        del self._members[name]
+        if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in value):
+            raise bad(f"{name} is not a whole number or a list of ids")
+        return [str(one) for one in dict.fromkeys(value)]
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts, empty by default."""
+        value = self._members.pop(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise bad(f"{name} is not a list of texts")
+        return value
+
     def whole_or_null(self, name: str, default: int | None, *, least: int = 1) -> int | None:
         """A whole number, or null for no limit."""
         if self._members.get(name, default) is None:
@@ -84,6 +101,13 @@ class Fields:
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
             raise bad(f"{name} is not a number from 0 to {most:g}")
         return float(value)
+
+    def number_or_null(self, name: str, *, most: float) -> float | None:
+        """A number from 0 to `most`, or null."""
+        if self._members.get(name) is None:
+            self._members.pop(name, None)
+            return None
+        return self.number(name, most=most)
 
     def flag(self, name: str) -> bool:
         """True or false, false by default."""

@@ -3,7 +3,8 @@
 A list is kept as one sorted array of keys, `position << 23 | slot`: the position is the record's
 `updated_at` in milliseconds, so the array is the index (updated_at, id) and any page is found by
 bisection. A stale copy has a slot of its own, from the top of the slots down, and a position that
-is not its `updated_at`: it stands where a lagging replica shows it.
+is not its `updated_at`: it stands where a lagging replica shows it. A deleted record keeps its slot
+and its texts; it is in no list but `with_deleted`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from tap_saas.sandbox.instants import iso_ms
 from tap_saas.sandbox.records import Draft, Kind
 
 SLOT_BITS = 23
@@ -70,11 +72,13 @@ class Table:
         self._inserted = array("Q")
         self._extended = bytearray(n)
         self._copies: dict[int, bytes] = {}
-        self._lagging: set[int] = set()
+        self._lagging: dict[int, int] = {}
         self._cache: dict[int, bytes] = {}
         self._cached_bytes = 0
         self._ids: tuple[int, int, int, Sequence[int]] | None = None
+        self._shown: tuple[int, Listing] | None = None
         self.generation = 0
+        self.deleted: dict[int, int] = {}
         updated = kind.updated
         self.versions = array("Q", [updated(slot) for slot in range(n)])
         self.revisions = array("I", [1]) * n
@@ -86,8 +90,23 @@ class Table:
     def slot_of(self, text: str) -> int:
         return self.kind.slot_of(text)
 
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return len(self) - len(self.deleted)
+
+    def is_there(self, slot: int) -> bool:
+        """Whether there is such a record, and it is not deleted."""
+        return 0 <= slot < len(self) and slot not in self.deleted
+
+    def slots(self) -> Sequence[int]:
+        """The slots of all records, sorted."""
+        if not self.deleted:
+            return range(len(self))
+        return [slot for slot in range(len(self)) if slot not in self.deleted]
+
     def by_id(self, start: int, stop: int) -> Sequence[int]:
-        if start == 0 and stop == len(self.keys):
+        if start == 0 and stop == len(self.keys) and not self.deleted:
             return range(len(self))
         wanted = (self.generation, start, stop)
         if self._ids is None or self._ids[:3] != wanted:
@@ -101,19 +120,21 @@ class Table:
             return self.kind.created(slot)
         return self._inserted[slot - self._generated]
 
+    def draft(self, slot: int) -> Draft:
+        """What the record is made of as it is now, or as it was when it was deleted."""
+        return Draft(
+            slot,
+            self.revisions[slot],
+            self.created(slot),
+            self.versions[slot],
+            bool(self._extended[slot]),
+        )
+
     def render(self, slot: int) -> bytes:
         text = self._cache.get(slot) or self._copies.get(slot)
         if text is not None:
             return text
-        text = self.kind.render(
-            Draft(
-                slot,
-                self.revisions[slot],
-                self.created(slot),
-                self.versions[slot],
-                bool(self._extended[slot]),
-            )
-        )
+        text = self.kind.render(self.draft(slot))
         if self._cached_bytes > CACHE_BYTES:
             self._cache.clear()
             self._cached_bytes = 0
@@ -144,6 +165,30 @@ class Table:
         self._append(slots, stamps)
         return slots
 
+    def delete(self, slots: Sequence[int], stamps: Sequence[int]) -> None:
+        """Take records out of the list, stale copies of them too."""
+        copies = [self._lagging.pop(slot) for slot in slots if slot in self._lagging]
+        places = [self._place(slot) for slot in slots]
+        places += [bisect_left(self.keys, key) for key in copies]
+        self._take_out(sorted(places))
+        self.deleted.update(zip(slots, stamps, strict=True))
+        self.generation += 1
+
+    def restore(self, slots: Sequence[int], stamps: Sequence[int]) -> None:
+        """Bring deleted records back, each as a new version."""
+        for slot, stamp in zip(slots, stamps, strict=True):
+            del self.deleted[slot]
+            self.versions[slot] = stamp
+            self.revisions[slot] += 1
+            self._cache.pop(slot, None)
+        self._append(slots, stamps)
+
+    def with_deleted(self) -> Listing:
+        """The list with the deleted records in it, marked, at the instants of their deletion."""
+        if self._shown is None or self._shown[0] != self.generation:
+            self._shown = (self.generation, Marked(self))
+        return self._shown[1]
+
     def lag(self, stamps: Sequence[int]) -> Sequence[int]:
         """Serve the first version of the first records once more, at the end of the list.
 
@@ -163,7 +208,8 @@ class Table:
         for slot, copy in zip(slots, copies, strict=True):
             created = self.created(slot)
             self._copies[copy] = self.kind.render(Draft(slot, 0, created, created, False))
-        self._lagging.update(slots)
+        keys = (at << SLOT_BITS | copy for at, copy in zip(stamps, copies, strict=False))
+        self._lagging.update(zip(slots, keys, strict=True))
         self._append(copies, stamps[: len(slots)])
         return slots
 
@@ -186,3 +232,27 @@ class Table:
         pairs = zip(slots, stamps, strict=True)
         self.keys.extend(sorted(stamp << SLOT_BITS | slot for slot, stamp in pairs))
         self.generation += 1
+
+
+class Marked:
+    """A table with its deleted records in the list: `is_deleted` says which they are."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._deleted = dict(table.deleted)
+        gone = (stamp << SLOT_BITS | slot for slot, stamp in self._deleted.items())
+        self.keys: Sequence[int] = array("Q", sorted([*table.keys, *gone]))
+
+    def by_id(self, start: int, stop: int) -> Sequence[int]:
+        slots = (key & SLOT_MASK for key in self.keys[start:stop])
+        return sorted(slot for slot in slots if slot < len(self._table))
+
+    def slot_of(self, text: str) -> int:
+        return self._table.slot_of(text)
+
+    def render(self, slot: int) -> bytes:
+        stamp = self._deleted.get(slot)
+        if stamp is None:
+            return self._table.render(slot)[:-1] + b',"is_deleted":false}'
+        text = self._table.kind.render(self._table.draft(slot)._replace(updated=stamp))
+        return text[:-1] + f',"is_deleted":true,"deleted_at":"{iso_ms(stamp)}"}}'.encode()

@@ -11,9 +11,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from tap_saas.sandbox import oddities
+from tap_saas.sandbox.instants import iso_ms
+from tap_saas.sandbox.log import SUBJECTS, Log
 from tap_saas.sandbox.records import Customers, Events, Orders
 from tap_saas.sandbox.table import MAX_RECORDS, SLOT_BITS, Fixed, Listing, Table
 from tap_saas.sandbox.truth import Truth, tell
@@ -30,6 +33,13 @@ class Change(NamedTuple):
 
     updated: list[str]
     inserted: list[str]
+    deleted: list[str]
+    restored: list[str]
+
+
+def json_id(text: str) -> str:
+    """An id as JSON has it: a number where it is one."""
+    return text if text.isdigit() else f'"{text}"'
 
 
 def now_ms() -> int:
@@ -38,7 +48,10 @@ def now_ms() -> int:
 
 
 class World:
-    """Customers, orders with lines, events, oddities. Thread-safe; hold `lock` to read a list."""
+    """Customers, orders with lines, events, oddities; the log of what happened to the first two.
+
+    Thread-safe; hold `lock` to read a list or the log.
+    """
 
     def __init__(
         self,
@@ -59,17 +72,40 @@ class World:
             "events": Table(Events(seed, events), events),
         }
         self._oddities = oddities.listing()
+        self.log = Log()
         newest = (table.keys[-1] >> SLOT_BITS for table in self._tables.values() if len(table))
         self._last_ms = max(newest, default=0)
         self._told: dict[str, tuple[int, Truth]] = {}
 
     def sizes(self) -> dict[str, int]:
         """How many records each stream has."""
-        return {name: len(table) for name, table in self._tables.items()}
+        return {name: table.count for name, table in self._tables.items()}
 
-    def listing(self, stream: str) -> Listing:
-        """The list of a stream; KeyError when there is none."""
-        return self._oddities if stream == "oddities" else self._tables[stream]
+    def listing(self, stream: str, *, with_deleted: bool = False) -> Listing:
+        """The list of a stream; KeyError when there is none. Oddities are never deleted."""
+        if stream == "oddities":
+            return self._oddities
+        table = self._tables[stream]
+        return table.with_deleted() if with_deleted else table
+
+    def deleted(self, stream: str) -> Listing:
+        """What is deleted and when, in that order; in no list of ids."""
+        table = self._tables[stream]
+        id_of = table.kind.id_of
+        texts = [
+            f'{{"id":{json_id(id_of(slot))},"updated_at":"{at}","deleted_at":"{at}"}}'.encode()
+            for slot, at in ((slot, iso_ms(stamp)) for slot, stamp in table.deleted.items())
+        ]
+        return Fixed(list(table.deleted.values()), texts)
+
+    def record(self, stream: str, id_: str) -> bytes | None:
+        """One record as JSON, None when there is none of that id."""
+        table = self._tables[stream]
+        try:
+            slot = table.slot_of(id_)
+        except ValueError:
+            return None
+        return table.render(slot) if table.is_there(slot) else None
 
     def lines(self, order_id: str) -> Listing | None:
         """The lines of an order, None when there is no such order."""
@@ -78,7 +114,7 @@ class World:
             slot = table.slot_of(order_id)
         except ValueError:
             return None
-        if not 0 <= slot < len(table):
+        if not table.is_there(slot):
             return None
         updated, revision = table.versions[slot], table.revisions[slot]
         numbers = range(1, self._orders.lines(slot) + 1)
@@ -86,23 +122,69 @@ class World:
         return Fixed([updated] * len(texts), texts)
 
     def change(
-        self, stream: str, *, update: int = 0, insert: int = 0, new_field: bool = False
+        self,
+        stream: str,
+        *,
+        update: int | Sequence[str] = 0,
+        insert: int = 0,
+        delete: int | Sequence[str] = 0,
+        restore: int | Sequence[str] = 0,
+        new_field: bool = False,
     ) -> Change:
-        """Update records taken by chance and create some; with `new_field` the updated gain it.
+        """Update records, create some, delete some, bring some deleted ones back, in this order.
 
-        Raises: ValueError when the stream would hold too many; nothing is changed then.
+        A number takes records by chance; with `new_field` the updated gain it.
+        Raises: ValueError when the stream would hold too many, or has no such record.
         """
         table = self._tables[stream]
         with self.lock:
-            if len(table) + insert > MAX_RECORDS:
+            updated = self._chosen(table, update, table.slots())
+            created = range(len(table), len(table) + insert)
+            deleted = self._chosen(table, delete, [*table.slots(), *created] if delete else ())
+            restored = self._chosen(table, restore, list(table.deleted))
+            touched = (updated, created, deleted, restored)
+            n = sum(map(len, touched))
+            if len(table) + insert > MAX_RECORDS or not self.log.has_room(n):
                 raise ValueError(f"a stream holds at most {MAX_RECORDS} records")
-            update = min(update, len(table))
-            slots = self._random.sample(range(len(table)), update)
-            stamps = self._stamps(update + insert)
-            table.update(slots, stamps[:update], extend=new_field)
-            created = table.insert(stamps[update:])
-        id_of = table.kind.id_of
-        return Change([id_of(slot) for slot in slots], [id_of(slot) for slot in created])
+            stamps = iter(self._stamps(n))
+            for verb, slots in zip(
+                ("updated", "created", "deleted", "restored"), touched, strict=True
+            ):
+                self._happen(
+                    stream, verb, slots, list(islice(stamps, len(slots))), extend=new_field
+                )
+        return Change(*([table.kind.id_of(slot) for slot in slots] for slots in touched))
+
+    def _chosen(
+        self, table: Table, wanted: int | Sequence[str], among: Sequence[int]
+    ) -> Sequence[int]:
+        """So many of the slots, taken by chance, or those of the ids."""
+        if isinstance(wanted, int):
+            return self._random.sample(among, min(wanted, len(among)))
+        known = set(among)
+        slots = [table.slot_of(id_) for id_ in wanted]
+        for slot, id_ in zip(slots, wanted, strict=True):
+            if slot not in known:
+                raise ValueError(f"there is no {id_} of which this can be done")
+        return slots
+
+    def _happen(
+        self, stream: str, verb: str, slots: Sequence[int], stamps: Sequence[int], *, extend: bool
+    ) -> None:
+        """Change the table, and write it into the log."""
+        table = self._tables[stream]
+        if verb == "updated":
+            table.update(slots, stamps, extend=extend)
+        elif verb == "created":
+            table.insert(stamps)
+        elif verb == "deleted":
+            table.delete(slots, stamps)
+        else:
+            table.restore(slots, stamps)
+        subject = SUBJECTS.get(stream)
+        if subject is not None:
+            for slot, stamp in zip(slots, stamps, strict=True):
+                self.log.add(f"{subject}.{verb}", table.kind, table.draft(slot), stamp)
 
     def late(self, stream: str, n: int) -> list[str]:
         """Serve an older version of `n` records once more at the end of the list; their ids."""
@@ -143,11 +225,12 @@ class World:
             )
         table = self._tables["orders" if stream == LINES else stream]
         versions, id_of = table.versions[:], table.kind.id_of
+        slots = table.slots()
         if stream != LINES:
-            return ((id_of(slot), version) for slot, version in enumerate(versions))
+            return ((id_of(slot), versions[slot]) for slot in slots)
         return (
-            (f"{id_of(slot)}:{number}", version)
-            for slot, version in enumerate(versions)
+            (f"{id_of(slot)}:{number}", versions[slot])
+            for slot in slots
             for number in range(1, self._orders.lines(slot) + 1)
         )
 

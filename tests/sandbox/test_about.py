@@ -20,6 +20,14 @@ CONTROLS = [
     ("POST", "/_oauth"),
     ("POST", "/_oauth/refresh_token"),
     ("POST", "/oauth/token"),
+    ("POST", "/_world/hold"),
+    ("POST", "/_world/release"),
+    ("POST", "/_world/forget"),
+    ("GET", "/_webhooks"),
+    ("POST", "/_webhooks"),
+    ("DELETE", "/_webhooks"),
+    ("GET", "/webhooks"),
+    ("POST", "/webhooks"),
 ]
 
 
