@@ -89,7 +89,7 @@ class Children:
         self._whole: set[str] = set()  # groups of which nothing is left to be begun
         self._left: dict[str, int] = {}
         self._before: dict[str, Any] = {}
-        self._unfinished: list[tuple[Context, Any]] = []
+        self._unfinished: dict[str, tuple[Context, Any]] = {}
         self._went_on = False
         self.restarts = 0
 
@@ -113,7 +113,8 @@ class Children:
     def _once(self) -> Generator[Fed]:
         self._place = self._begin()
         self._groups = self._read_groups()
-        self._before = {_text(context): since for context, since in self._read_unfinished()}
+        self._unfinished = {_text(one[0]): one for one in self._read_unfinished()}
+        self._before = {text: since for text, (_, since) in self._unfinished.items()}
         yield from side_by_side(self._lanes(), self._parallel)
         if not self._skips.whole_stream:
             self._finish()
@@ -202,11 +203,13 @@ class Children:
         context, since = partition.context, self._since(partition)
 
         def lane() -> Generator[Fed]:
-            yield from self._skips.unless(
-                _text(context),
-                self._child(group, context, since, token),
-                lambda: self._unfinished.append((context, self._store(since))),
-            )
+            def left_out(has_failed: bool) -> None:
+                if has_failed or self._moves:
+                    self._unfinished[_text(context)] = (context, self._store(since))
+                    self._keep_unfinished()
+
+            pages = self._child(group, context, since, token)
+            yield from self._skips.unless(_text(context), pages, left_out)
             if context not in group.done:
                 self._done(group, context)
 
@@ -260,6 +263,8 @@ class Children:
             def written(seen: Seen, page: Page = page) -> None:
                 self._note_keys(seen)
                 if page.next_token is None:
+                    self._unfinished.pop(_text(context), None)
+                    self._keep_unfinished()
                     self._done(group, context)
                 else:
                     others = [one for one in group.flying if one[0] != context]
@@ -298,6 +303,14 @@ class Children:
             or self._left[_text(group.name)] > 0
         ]
 
+    @property
+    def _moves(self) -> bool:
+        """True where a watermark leaves out what earlier passes have read."""
+        return self._form.changed is not None or self._incremental is not None
+
+    def _keep_unfinished(self) -> None:
+        self._bookmark.data["unfinished"] = [list(one) for one in self._unfinished.values()]
+
     def _keep(self) -> None:
         self._place.page_token = msgspec.to_builtins(self._groups)
         self._bookmark.keep_walk(self._place)
@@ -330,18 +343,19 @@ class Children:
             ApiError: some of them failed.
         """
         self._skips.judge_skips()
-        keeps = self._form.changed is not None or self._incremental is not None
-        if len(self._unfinished) > MAX_UNFINISHED or (self._skips.has_failed and not keeps):
+        left = len(self._unfinished)
+        if left > MAX_UNFINISHED or (left and not self._moves):
+            self._unfinished = {}
+            self._keep_unfinished()
             self._bookmark.restart()
             self._skips.judge_failures()
             raise ApiError(
-                f"{len(self._unfinished):,} partitions were left out (limit {MAX_UNFINISHED:,})",
+                f"{left:,} partitions were left out (limit {MAX_UNFINISHED:,})",
                 stream=self._stream.name,
                 do="see why in the lines above; nothing has moved",
             )
-        if keeps:
+        if self._moves:
             self._move()
-        self._bookmark.data["unfinished"] = [list(one) for one in self._unfinished] if keeps else []
         self._bookmark.succeed(self._now())
         self._skips.judge_failures()
 

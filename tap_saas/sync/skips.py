@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
 
 from tap_saas.client.pager import SkipPartition
 from tap_saas.connector.responses import GONE
@@ -36,10 +35,15 @@ class Skips:
         with self._lock:
             self._asked += 1
 
-    def unless(self, partition: str, pages: Generator[Fed], left_out: Any = None) -> Generator[Fed]:
+    def unless(
+        self,
+        partition: str,
+        pages: Generator[Fed],
+        left_out: Callable[[bool], None] = lambda has_failed: None,
+    ) -> Generator[Fed]:
         """The pages of a partition; a skip and a failure are noted.
 
-        `left_out` is called for a partition that the next pass must not take for read.
+        `left_out` is told of a partition that has not been read, and whether it has failed.
 
         Raises:
             ApiError: too many partitions in a row have failed.
@@ -49,11 +53,10 @@ class Skips:
             yield from pages
         except SkipPartition as skip:
             self.note(partition, skip)
-            if left_out is not None and skip.verdict.rule is not GONE:
-                left_out()
+            if skip.verdict.rule is not GONE:
+                left_out(False)
         except ApiError as error:
-            if left_out is not None:
-                left_out()
+            left_out(True)
             self._fail(error)
         else:
             self._in_a_row = 0
