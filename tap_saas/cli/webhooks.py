@@ -119,6 +119,68 @@ def send(
         raise ApiError(f"{refused} of {len(bodies)} events refused", do="see the receiver's log")
 
 
+@webhooks.command()
+@click.argument("connector")
+@click.argument("source")
+@click.option("--public-url", metavar="URL", help="Where the provider reaches the receiver.")
+@click.option("--remove", is_flag=True, help="Remove the subscription.")
+@settings_options
+def subscribe(
+    connector: str,
+    source: str,
+    public_url: str | None,
+    remove: bool,
+    config: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Ask the API to send its events to SOURCE of CONNECTOR, and keep that alive.
+
+    \b
+    saasctl webhooks subscribe acme.yaml main --public-url https://hooks.example.com
+    saasctl webhooks subscribe acme.yaml main --remove
+
+    Run it once a day where subscriptions end: it makes what is not there, renews what ends soon,
+    and else does nothing. What it has made is kept in `subscriptions.json` of the home folder.
+    """
+    import threading
+    from datetime import UTC, datetime
+
+    from tap_saas.client.client import Client
+    from tap_saas.client.subscriptions import Kept, Subscriber
+    from tap_saas.config import home
+    from tap_saas.connector.load import load
+    from tap_saas.redact import Redactor
+    from tap_saas.report import Report
+
+    given = tap_config(connector, config, settings)
+    loaded = load(connector, given.get("settings"))
+    found = loaded.connector.webhooks.get(source)
+    if found is None or found.subscribe is None:
+        able = [name for name, one in loaded.connector.webhooks.items() if one.subscribe]
+        do = f"use one of {', '.join(able)}" if able else "say how, with `subscribe:`"
+        raise ConfigError(f'no webhook source "{source}" that can be subscribed', do=do)
+    if not remove and public_url is None:
+        raise ConfigError("--public-url is missing", do="say where the provider reaches us")
+    name, redactor = f"{loaded.connector.name}/{source}", Redactor(loaded.secrets)
+    with Client(
+        loaded.connector,
+        loaded.values,
+        home=home(given),
+        stop=threading.Event(),
+        report=Report("subscribe", redactor),
+        redactor=redactor,
+    ) as client:
+        subscriber = Subscriber(
+            client, name, found.subscribe, loaded.values, Kept(home(given)),
+            lambda: datetime.now(UTC),
+        )  # fmt: skip
+        base = str(_checked(public_url or "https://none")).rstrip("/")
+        did = subscriber.remove() if remove else subscriber.ensure(f"{base}/webhooks/{name}")
+    known = subscriber.known
+    until = f", until {known.expires:%Y-%m-%d %H:%M:%SZ}" if known and known.expires else ""
+    click.echo(f"{name}: {did}{until}")
+
+
 def _read(body: str) -> bytes:
     """A body: its text, a file's or standard input's."""
     if body == "-":

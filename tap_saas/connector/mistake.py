@@ -141,6 +141,8 @@ def _candidates(where: Where) -> list[Where]:
             places += [("defaults", *key), tuple(key)]
         case ("events" | "webhooks", _, "routes", _, "fetch", *key) if key:
             places.append(tuple(key))
+        case ("webhooks", _, "subscribe", "create" | "renew" | "delete", *key) if key:
+            places.append(tuple(key))
         case ("streams" | "events", _, *key) if key:
             places += [("defaults", *key), tuple(key)]
         case ("check", *key) if key:

@@ -10,6 +10,7 @@ from tap_saas.connector.budget import Budget
 from tap_saas.connector.lineage import columns, shares_for_each
 from tap_saas.connector.model import Connector, Stream
 from tap_saas.connector.routes import Route
+from tap_saas.connector.subscribe import Subscribe
 
 Budgets = dict[str, Budget]
 
@@ -33,6 +34,21 @@ def owned_routes(routes: list[Route], own: Any, owner: str) -> list[Route]:
             fetch = msgspec.structs.replace(fetch, budgets=named)
         found.append(msgspec.structs.replace(route, fetch=fetch))
     return found
+
+
+def owned_subscribe(subscribe: Subscribe | None, own: Any, owner: str) -> Subscribe | None:
+    """The subscription, each of its requests with its own budgets."""
+    if subscribe is None:
+        return None
+    said = own.get("subscribe") if isinstance(own, dict) else None
+    raw = said if isinstance(said, dict) else {}
+    forms = {
+        name: msgspec.structs.replace(
+            form, budgets=owned(form.budgets, raw.get(name), f"{owner}.subscribe.{name}")
+        )
+        for name, form in subscribe.requests.items()
+    }
+    return msgspec.structs.replace(subscribe, **forms)
 
 
 def with_owned_list(stream: Stream, own: Any) -> Stream:
@@ -67,6 +83,9 @@ def finished(top: Connector, streams: dict[str, Stream]) -> Connector:
             budgets |= stream.deletes.list_.budgets
     for log in top.events.values():
         budgets |= log.budgets
+    for source in top.webhooks.values():
+        for form in source.subscribe.requests.values() if source.subscribe else ():
+            budgets |= form.budgets
     logs = [log.routes for log in top.events.values()]
     for routes in (*logs, *(source.routes for source in top.webhooks.values())):
         for route in routes:

@@ -15,6 +15,7 @@ from tap_saas.connector.mistake import Findings, Where, alternatives
 from tap_saas.connector.model import Stream, column
 from tap_saas.connector.request_check import check_form, check_placeholders
 from tap_saas.connector.routes import Route
+from tap_saas.connector.subscribe import PLACEHOLDERS
 from tap_saas.connector.webhook import WebhookSource
 
 
@@ -24,16 +25,18 @@ def check_push(draft: Draft) -> None:
     for name, log in connector.events.items():
         where = ("events", name)
         _check_name(draft, name, where)
-        form = msgspec.structs.replace(log, routes=[])
-        check_form(draft, form, where, (), has_bounds=log.incremental is not None)
+        bare = msgspec.structs.replace(log, routes=[])
+        check_form(draft, bare, where, (), has_bounds=log.incremental is not None)
         check_if(draft, log.if_, where)
         _check_routes(draft, log, where)
     for name, source in connector.webhooks.items():
         where = ("webhooks", name)
         _check_name(draft, name, where)
-        form_less = msgspec.structs.replace(source, routes=[])
+        form_less = msgspec.structs.replace(source, routes=[], subscribe=None)
         check_placeholders(draft, form_less, where, set(draft.settings))
         _check_routes(draft, source, where)
+        for key, form in source.subscribe.requests.items() if source.subscribe else ():
+            check_form(draft, form, (*where, "subscribe", key), PLACEHOLDERS)
 
 
 def _check_name(draft: Draft, name: str, where: Where) -> None:

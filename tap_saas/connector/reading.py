@@ -17,7 +17,13 @@ from tap_saas.connector.exchange import written
 from tap_saas.connector.merge import merged
 from tap_saas.connector.mistake import Findings, Where
 from tap_saas.connector.model import LANGUAGE, Connector, Setting, Stream
-from tap_saas.connector.ownership import finished, owned, owned_routes, with_owned_list
+from tap_saas.connector.ownership import (
+    finished,
+    owned,
+    owned_routes,
+    owned_subscribe,
+    with_owned_list,
+)
 from tap_saas.connector.place import Condition
 from tap_saas.connector.push_check import check_push
 from tap_saas.connector.request_form import RequestForm
@@ -203,12 +209,14 @@ class Reading:
         if raw is None:
             return None
         self._complete_fetches(raw, where)
-        source = read(WebhookSource, raw, where, self.findings)
+        self._complete_subscribe(raw, where)
+        source = read(WebhookSource, raw, where, self.findings, self._place_files)
         if source is None:
             return None
         check_source(source, where, self.findings)
         routes = owned_routes(source.routes, own, f"webhooks.{name}")
-        return msgspec.structs.replace(source, name=name, routes=routes)
+        subscribe = owned_subscribe(source.subscribe, own, f"webhooks.{name}")
+        return msgspec.structs.replace(source, name=name, routes=routes, subscribe=subscribe)
 
     def _complete_fetches(self, raw: dict[str, Any], where: Where) -> None:
         """Put under the requests of routes what the file says for every request."""
@@ -219,6 +227,17 @@ class Reading:
             if isinstance(route, dict) and isinstance(route.get("fetch"), dict):
                 at = (*where, "routes", n, "fetch")
                 routes[n] = {**route, "fetch": self._over(self._shared(), route["fetch"], at)}
+
+    def _complete_subscribe(self, raw: dict[str, Any], where: Where) -> None:
+        """Put under the requests of `subscribe` what the file says for every request."""
+        said = raw.get("subscribe")
+        if not isinstance(said, dict):
+            return
+        raw["subscribe"] = said = dict(said)
+        for name in ("create", "renew", "delete"):
+            if isinstance(said.get(name), dict):
+                at = (*where, "subscribe", name)
+                said[name] = self._over(self._shared(), said[name], at)
 
     def _complete_deleted_list(self, raw: dict[str, Any], where: Where) -> None:
         """Put under the request for what is gone what the stream says, but for parameters."""

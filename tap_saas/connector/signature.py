@@ -206,7 +206,7 @@ class Hmac(Signed, frozen=True, kw_only=True, tag="hmac"):
     algorithm: Algorithm = "sha256"
 
     def _made(self, key: bytes, content: bytes) -> str:
-        return self._encoded(hmac.digest(key, content, self.algorithm))
+        return self._encoded(hmac.new(key, content, self.algorithm).digest())
 
 
 class Digest(Signed, frozen=True, kw_only=True, tag="digest"):

@@ -50,6 +50,9 @@ def check_source(source: WebhookSource, where: Where, findings: Findings) -> Non
         if not _CONSUMER.fullmatch(name):
             what = f'"{name}" is no name of a consumer'
             findings.tell((*where, "consumers", n), what, "use letters, digits, _ . and -")
+    if source.subscribe is not None:
+        for name, form in source.subscribe.requests.items():
+            check_request(form, (*where, "subscribe", name), findings)
     _check_routes(source, where, findings)
 
 

@@ -14,6 +14,7 @@ from tap_saas.connector.incoming import SignedRequest
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.routes import EventId, EventPlaces, EventTime, Route
 from tap_saas.connector.signature import Signature
+from tap_saas.connector.subscribe import Subscribe
 from tap_saas.connector.units import ByteSize
 
 
@@ -31,6 +32,7 @@ class WebhookSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     routes: which events bring records of which stream; an event takes every route that fits
     max_body: the largest request that is taken
     consumers: who reads the events; they are kept until each has them written
+    subscribe: how the API is asked to send them
     """
 
     name: Annotated[str, FILLED_BY_LOAD] = ""
@@ -43,6 +45,7 @@ class WebhookSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     routes: list[Route]
     max_body: ByteSize = ByteSize(1_000_000)
     consumers: list[str] = msgspec.field(default_factory=lambda: ["main"])
+    subscribe: Subscribe | None = None
 
     def event_id(self, request: SignedRequest) -> str | None:
         """The id by which a repeated request is known, `None` where it has none."""
