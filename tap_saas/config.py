@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import jsonschema
 
@@ -42,6 +44,13 @@ SCHEMA: dict[str, Any] = {
             "title": "Home",
             "description": "The folder for tokens, budgets and learnt schemas. "
             f"Default: the variable {HOME_VARIABLE}, else .tap-saas in the working directory.",
+        },
+        "budget_store": {
+            "type": "string",
+            "secret": True,
+            "title": "Store of budgets",
+            "description": "Where runs on several machines share their budgets: postgresql://... "
+            "Default: a file in the home folder, for the runs of one machine.",
         },
         "feeds": {
             "type": "array",
@@ -157,6 +166,16 @@ def _unknown(name: str) -> str:
         f'did you mean "{close[0]}"?' if close else 'settings of the connector go under "settings"'
     )
     return f'unknown key "{name}"; {hint}'
+
+
+def secrets(config: Mapping[str, Any]) -> list[str]:
+    """The passwords in the URLs of the settings, as they are written and as they are meant."""
+    found = []
+    for name in ("budget_store", "queue"):
+        with suppress(ValueError):
+            parts = urlsplit(config.get(name) or "")
+            found += [parts.password or "", *parse_qs(parts.query).get("password", [])]
+    return [text for word in found for text in {word, unquote(word)} if text]
 
 
 def home(config: Mapping[str, Any]) -> Path:

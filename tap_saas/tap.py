@@ -28,6 +28,7 @@ from tap_saas.sync import sdk, state_form
 from tap_saas.sync.discovery import Memory
 from tap_saas.sync.ends import Limits, Stop
 from tap_saas.sync.ledgers import LedgerStream, rejects_stream, runs_stream
+from tap_saas.sync.readings import has_readings, readings_stream
 from tap_saas.sync.run import Run
 from tap_saas.sync.sources import Sources
 from tap_saas.sync.stream import SaasStream
@@ -54,21 +55,27 @@ class TapSaaS(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    def __init__(self, *, config: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, config: Any = None, samples: bool = True, **kwargs: Any) -> None:
         given = dict(config or {})
         if kwargs.get("parse_env_config"):
             given = {**given, **self._env_var_config}
         tap_config.check(given)
         self.stop = Stop()
         self._run: Run | None = None
+        self._samples = samples
         super().__init__(config=given, **{**kwargs, "parse_env_config": False})
         sdk.install_state_line(self)
 
     @classmethod
-    def quiet(cls, config: dict[str, Any], *, state: dict[str, Any] | None = None) -> TapSaaS:
-        """A tap for other commands: it logs warnings and worse."""
+    def quiet(
+        cls, config: dict[str, Any], *, state: dict[str, Any] | None = None, samples: bool = True
+    ) -> TapSaaS:
+        """A tap for other commands: it logs warnings and worse.
+
+        Without `samples` no page is asked for to learn a schema.
+        """
         cls.logger.setLevel(logging.WARNING)
-        return cls(config=config, state=state)
+        return cls(config=config, state=state, samples=samples)
 
     def schema_lines(self) -> bytes:
         """The SCHEMA messages of all streams, as `--test=schema` writes them."""
@@ -92,17 +99,20 @@ class TapSaaS(Tap):
                 None if duration is None else parse_duration(duration), config.get("max_requests")
             )
             self._run = Run(loaded, config, tap_config.home(config), self.stop, limits)
+            self._run.samples = self._samples
             mask_logs(self._run.redactor)
         return self._run
 
     def discover_streams(self) -> Sequence[Stream]:
-        """The connector's streams, and our own two."""
+        """The connector's streams, and our own."""
         run = self.run
         ledgers: dict[str, LedgerStream] = {}
         if self.config.get("emit_rejects", True):
             ledgers["_rejects"] = rejects_stream(self)
         if self.config.get("emit_runs", True):
             ledgers["_runs"] = runs_stream(self)
+        if any(has_readings(form) for form in run.connector.streams.values()):
+            ledgers["_readings"] = readings_stream(self)
         memory = Memory(run.home, run.connector.name)
         streams = [
             SaasStream(self, form, run, memory, ledgers) for form in run.connector.streams.values()

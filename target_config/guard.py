@@ -30,9 +30,31 @@ def script(stream: Stream) -> str:
             SQL("{0}.{1} = NEW.{1}").format(table, Identifier(column)) for column in stream.key
         ),
         "comment": Literal(comment(stream.version)),
+        "keep_reading": _keep_reading(stream),
+        "carry_reading": _carry_reading(stream),
         **_version_parts(stream.version),
     }
     return SQL(_GUARD).format(**parts).as_string()
+
+
+def _keep_reading(stream: Stream) -> Composable:
+    """A reading has shown the row, though what it showed is stale."""
+    if stream.current is None:
+        return SQL("")
+    at = Identifier(stream.current.at)
+    return SQL("IF NEW.{0} > coalesce(OLD.{0}, '-infinity') THEN OLD.{0} := NEW.{0};").format(
+        at
+    ) + SQL(
+        " OLD._sdc_table_version := greatest(OLD._sdc_table_version, NEW._sdc_table_version);"
+        " RETURN OLD; END IF;"
+    )
+
+
+def _carry_reading(stream: Stream) -> Composable:
+    """What comes outside of a reading says nothing of when the last one was."""
+    if stream.current is None:
+        return SQL("")
+    return SQL("NEW.{0} := coalesce(NEW.{0}, OLD.{0});").format(Identifier(stream.current.at))
 
 
 def comment(version: Version | None) -> str:

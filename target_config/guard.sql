@@ -30,6 +30,7 @@ BEGIN
     OLD._sdc_deleted_at IS NOT NULL AND NEW._sdc_deleted_at IS NULL AND {is_same}
     AND NOT coalesce(NEW._sdc_table_version > coalesce(OLD._sdc_table_version, -1), false));
   IF is_stale THEN
+    {keep_reading}
     IF NEW._sdc_table_version > coalesce(OLD._sdc_table_version, -1) THEN
       OLD._sdc_table_version := NEW._sdc_table_version;
       RETURN OLD;
@@ -45,6 +46,7 @@ BEGIN
     OLD._sdc_deleted_at := NEW._sdc_deleted_at;
     RETURN OLD;
   END IF;
+  {carry_reading}
   NEW._sdc_table_version := greatest(OLD._sdc_table_version,
     coalesce(NEW._sdc_table_version, (date_part('epoch', now()) * 1000)::bigint));
   RETURN NEW;

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from target_config import guard
+from target_config import current, guard
 from target_config.catalog import Table, read_tables
 from target_config.columns import INSTANT, NAIVE_INSTANT, Migration, migration
 from target_config.database import Connection
@@ -26,27 +26,34 @@ class Plan(msgspec.Struct, frozen=True):
     """Date-time columns without a time zone, for a table that is there."""
     key: Literal["stands", "lacks", "differs"]
     guard_fault: str | None
+    lacks_view: bool = False
 
     @property
     def is_done(self) -> bool:
         """Nothing is to be done."""
-        lacks = self.missing or self.migrations or self.naive or self.guard_fault
+        lacks = self.missing or self.migrations or self.naive or self.guard_fault or self.lacks_view
         return not lacks and self.key == "stands"
 
 
 def read_plans(connection: Connection, streams: Sequence[Stream]) -> list[Plan]:
-    """Compare the database with the streams, which all go to one schema; one query."""
+    """Compare the database with the streams, which all go to one schema.
+
+    One query for the tables, one for each view.
+    """
     if not streams:
         return []
     names = [stream.table for stream in streams]
     tables = read_tables(connection, streams[0].schema, names)
-    return [_plan(stream, tables.get(stream.table)) for stream in streams]
+    return [
+        _plan(stream, tables.get(stream.table), lacks_view=not current.stands(connection, stream))
+        for stream in streams
+    ]
 
 
-def _plan(stream: Stream, table: Table | None) -> Plan:
+def _plan(stream: Stream, table: Table | None, *, lacks_view: bool) -> Plan:
     if table is None:
         missing = tuple(stream.columns)
-        return Plan(stream, None, missing, (), (), "lacks", "has no guard")
+        return Plan(stream, None, missing, (), (), "lacks", "has no guard", lacks_view)
     if not table.is_table:
         raise TargetConfigError(
             f"{stream.qualified} is a view, the stream {stream.name} needs a table of that name",
@@ -65,6 +72,7 @@ def _plan(stream: Stream, table: Table | None) -> Plan:
         ),
         key=_key(stream, table),
         guard_fault=guard.fault(stream, table),
+        lacks_view=lacks_view,
     )
 
 

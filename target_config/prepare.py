@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from target_config import guard
+from target_config import current, guard
 from target_config.columns import Migration
 from target_config.database import Connection, connect, telling
 from target_config.errors import TargetConfigError
@@ -118,12 +118,17 @@ class _Work:
             if not plan.migrations and not plan.is_done:
                 with telling(plan.stream.qualified), self._connection.transaction():
                     self._finish(plan)
+        for plan in plans:
+            if not plan.migrations and not current.stands(self._connection, plan.stream):
+                with telling(plan.stream.qualified), self._connection.transaction():
+                    self._make_view(plan)
         return _report(plans, self._done)
 
     def _widen(self, plan: Plan) -> None:
         for change in plan.migrations:
             if change.is_safe:
-                with telling(plan.stream.qualified):
+                with telling(plan.stream.qualified), self._connection.transaction():
+                    current.drop(self._connection, plan.stream)
                     self._connection.execute(change.sql)
                 self._tell(plan, f"{change.column} widened from {change.existing}")
 
@@ -144,6 +149,7 @@ class _Work:
     def _finish(self, plan: Plan) -> None:
         table = Identifier(plan.stream.schema, plan.stream.table)
         if plan.naive:
+            current.drop(self._connection, plan.stream)
             # In UTC this cast takes the stored values as they are: no row is written anew.
             self._connection.execute("SET LOCAL TIME ZONE 'UTC'")
             change = SQL("ALTER COLUMN {} TYPE timestamp with time zone")
@@ -157,6 +163,12 @@ class _Work:
         if plan.guard_fault:
             self._connection.execute(guard.script(plan.stream))
             self._tell(plan, guard.comment(plan.stream.version).removeprefix("tap-saas "))
+
+    def _make_view(self, plan: Plan) -> None:
+        """The view of the children that are still there, after all tables: it reads two."""
+        current.drop(self._connection, plan.stream)
+        self._connection.execute(current.script(plan.stream))
+        self._tell(plan, f"view {current.view_name(plan.stream)}")
 
     def _add_key(self, plan: Plan, table: Identifier) -> None:
         columns = SQL(", ").join(map(Identifier, plan.stream.key))

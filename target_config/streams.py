@@ -20,6 +20,16 @@ class Version(msgspec.Struct, frozen=True):
     as_text: bool = False
 
 
+class Current(msgspec.Struct, frozen=True):
+    """Children that are read whole: the columns of their parent, that of the instant of reading,
+    and the stream that has the readings that showed none.
+    """
+
+    parent: tuple[str, ...]
+    at: str
+    empty: str
+
+
 class Stream(msgspec.Struct, frozen=True):
     """One stream's table as it must be; `columns` without a type are not compared."""
 
@@ -30,6 +40,7 @@ class Stream(msgspec.Struct, frozen=True):
     version: Version | None
     columns: dict[str, str | None]
     message: dict[str, Any]
+    current: Current | None = None
 
     @property
     def qualified(self) -> str:
@@ -82,9 +93,18 @@ def read_stream(message: Mapping[str, Any], schema: str) -> Stream:
         version=_version(name, message, columns) if key else None,
         columns=columns,
         message=dict(message),
+        current=_current(message["schema"].get("x-current"), columns),
     )
     _check_names(stream)
     return stream
+
+
+def _current(declared: Any, columns: Mapping[str, Any]) -> Current | None:
+    """Read the annotation `x-current`; no view where selection has taken a column away."""
+    if not isinstance(declared, Mapping):
+        return None
+    current = msgspec.convert(declared, Current)
+    return current if {*current.parent, current.at} <= columns.keys() else None
 
 
 def _version(

@@ -30,7 +30,8 @@ BIN = Path(sys.executable).parent
 SCHEMA = "shop"
 PATIENCE_S = 100.0  # no single process of a test takes so long
 CUT = 65_536
-KEYS = {"order_lines": "order_id::text || ':' || line_no::text"}
+LINES = ("order_lines", "lines", "lines_changed", "lines_since", "lines_own")
+KEYS = dict.fromkeys(LINES, "order_id::text || ':' || line_no::text")
 VERSION = """to_char(updated_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
@@ -75,9 +76,10 @@ class Pipeline:
         database: str = "",
         config: Mapping[str, Any] | None = None,
         secret: str = KEY,
+        schema: str = SCHEMA,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, self.database = folder, database
+        self.folder, self.database, self.schema = folder, database, schema
         self.yaml = folder / "shop.yaml"
         self.yaml.write_text(text)
         self.config = folder / "tap.json"
@@ -95,7 +97,7 @@ class Pipeline:
         """`saasctl target prepare`: tables and guards."""
         done = finish(start([
             BIN / "saasctl", "target", "prepare", self.yaml, "--config", self.config,
-            "--schema", SCHEMA, "--database-url", self.database,
+            "--schema", self.schema, "--database-url", self.database,
         ], self.environment))  # fmt: skip
         assert done.code == 0, done.told
 
@@ -112,7 +114,7 @@ class Pipeline:
     def start_target(self) -> Child:
         """The target alone."""
         config = write_config(
-            self.folder / "target.json", target_settings(self.database, schema=SCHEMA)
+            self.folder / "target.json", target_settings(self.database, schema=self.schema)
         )
         return start([BIN / "target-postgres", "--config", config], self.environment, stdin=True)
 
@@ -161,7 +163,7 @@ class Pipeline:
     def table(self, stream: str) -> list[tuple[str, str]]:
         """Key and version of every row, sorted."""
         key = KEYS.get(stream, "id::text")
-        query = f"SELECT {key}, {VERSION} FROM {SCHEMA}.{stream} WHERE _sdc_deleted_at IS NULL"
+        query = f"SELECT {key}, {VERSION} FROM {self.schema}.{stream} WHERE _sdc_deleted_at IS NULL"
         return sorted((str(row[0]), str(row[1])) for row in self.query(query))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
@@ -179,18 +181,30 @@ class Pipeline:
 
 
 class Child:
-    """A process with a time limit; its stderr is kept in a file, so that it never blocks."""
+    """A process with a time limit; its stderr is kept in a file, so that it never blocks.
+
+    `stdin` is a file to read from, true for a pipe; with `apart` it leads a session of its own.
+    """
 
     def __init__(
-        self, command: Sequence[str | Path], environment: Mapping[str, str], *, stdin: bool
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        *,
+        stdin: bool | IO[bytes] = False,
+        apart: bool = False,
+        cwd: Path | None = None,
     ) -> None:
+        given = subprocess.PIPE if stdin is True else stdin or subprocess.DEVNULL
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `told`
         self._popen = subprocess.Popen(
             [str(part) for part in command],
             env=dict(environment),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            start_new_session=apart,
+            cwd=cwd,
         )
         self._alarm = threading.Timer(PATIENCE_S, self._popen.kill)
         self._alarm.daemon = True
@@ -209,6 +223,10 @@ class Child:
     @property
     def pid(self) -> int:
         return self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
 
     def peak_kb(self) -> int:
         """The most memory that it has had so far, in KB (VmHWM of proc(5): Linux only).
@@ -237,7 +255,10 @@ class Child:
 
 
 def start(
-    command: Sequence[str | Path], environment: Mapping[str, str], *, stdin: bool = False
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    stdin: bool | IO[bytes] = False,
 ) -> Child:
     """Start a process."""
     return Child(command, environment, stdin=stdin)

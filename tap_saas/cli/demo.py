@@ -72,7 +72,8 @@ def run(scene: str | None, customers: int, orders: int, events: int, keep: bool)
     """Show all scenes, a line each; then pull the sandbox by Meltano twice and compare both sides.
 
     With SCENE only that one, with what was done and the log lines that matter. Exit code 1 where a
-    scene's line is not true, or anything differs.
+    scene's line is not true, or anything differs. Servers that ran before are used, and left as
+    they are.
     """
     from tap_saas.config import home
     from tap_saas.demo import services, show
@@ -82,6 +83,7 @@ def run(scene: str | None, customers: int, orders: int, events: int, keep: bool)
     chosen = None if scene is None else named(scene)
     click.echo("starting the sandbox API and PostgreSQL ...")
     folder = home({})
+    keep = keep or services.is_up(folder)
     running = services.up(folder, {"customers": customers, "orders": orders, "events": events})
     try:
         if chosen is not None:

@@ -190,8 +190,8 @@ def replay(
     from tap_saas.sync.stream import SaasStream
     from tap_saas.tap import TapSaaS
 
-    tap = TapSaaS.quiet(tap_config(connector, config, settings), state=_state(state))
-    tap.run.samples = False
+    given = tap_config(connector, config, settings)
+    tap = TapSaaS.quiet(given, state=_state(state), samples=False)
     found = {s.name: s for s in tap.streams.values() if isinstance(s, SaasStream)}
     unknown = sorted(set(streams) - found.keys())
     if unknown:

@@ -18,8 +18,7 @@ from tap_saas.client.login import Login, Options, OwnLogin, refuse_readable
 from tap_saas.client.patience import AgainError, Patience
 from tap_saas.client.sender import NO_STREAM, Job, Sender, Where
 from tap_saas.client.session import Transport, canonical
-from tap_saas.client.stores.memory import MemoryStore
-from tap_saas.client.stores.sqlite import SqliteStore
+from tap_saas.client.stores import open_store
 from tap_saas.client.tokens import TokenStore
 from tap_saas.connector.auth import Auth, OAuth2, Token
 from tap_saas.connector.budget import Budget
@@ -60,7 +59,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """Sends the requests of one connector. Thread-safe; one for a run.
 
-    `home` keeps tokens and budgets for other runs, None keeps them for this process only.
+    `home` keeps tokens and budgets for other runs, None keeps them for this process only;
+    `budget_store` names a database that keeps the budgets instead, for other machines too.
     `deadline` is when the run ends, on `time.monotonic`.
     """
 
@@ -73,6 +73,7 @@ class Client:
         stop: threading.Event,
         report: Report,
         redactor: Redactor,
+        budget_store: str | None = None,
         deadline: float | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -82,7 +83,7 @@ class Client:
         self._report = report
         self._redactor = redactor
         self._clock = clock
-        self._store = MemoryStore() if home is None else SqliteStore(home / "budgets.db")
+        self._store = open_store(budget_store, home)
         self._limiter = Limiter(self._store, scope=connector.name)
         self._tokens = TokenStore(None if home is None else home / "tokens", stop)
         self._transport = Transport(stop, clock)
@@ -136,6 +137,10 @@ class Client:
         """The JSON answer of the OAuth token, for `{token.FIELD}`; empty without OAuth."""
         token = self._login(form or self._connector, where or Where()).token()
         return {} if token is None else token.answer
+
+    def tell(self, where: Where, what: str) -> None:
+        """Count in the report what went wrong with a list, by its short name."""
+        self._report.failed(where.stream or NO_STREAM, what)
 
     def _login(self, options: Options, where: Where, kind: type[Login] = Login) -> Login:
         values = {**self._values, **where.context}

@@ -206,7 +206,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     `token` asked for this page and `next_token` asks for the next, None after the last. `records`
     are JSON objects (lane dict) or structs of the stream's type (lane fast); `received` counts
-    them before any was left out.
+    them before any was left out. `is_again` says that a part of the list is read once more.
     """
 
     number: int
@@ -216,6 +216,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     records: list[Any]
     received: int
     lane: Literal["fast", "dict"] = "dict"
+    is_again: bool = False
 
     def last(self, path: Path) -> Any:
         """The value at a path of the last record, UNSET where there is none."""

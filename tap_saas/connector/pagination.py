@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urljoin
@@ -13,7 +14,7 @@ from tap_saas.connector.exchange import Page, PageToken, Request, Response
 from tap_saas.connector.formats import InstantFormat, read_instant
 from tap_saas.connector.jsonpath import Paths
 from tap_saas.connector.links import links
-from tap_saas.connector.paginator import Count, Paginator, Size, stale, whole
+from tap_saas.connector.paginator import Count, FirstPage, Paginator, Size, stale, whole
 from tap_saas.connector.place import SentTo, TakenFrom
 from tap_saas.errors import ApiError
 
@@ -43,7 +44,7 @@ class Single(Paginator, frozen=True, kw_only=True, tag="single"):
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         return request
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         return None
 
 
@@ -67,8 +68,39 @@ class PageNumber(Paginator, frozen=True, kw_only=True, tag="page"):
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         return self.send.put(request, whole(token, self.first))
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         return whole(page.token, self.first) + 1
+
+    @property
+    def is_counted(self) -> bool:
+        """True."""
+        return True
+
+    def position(self, token: PageToken | None) -> int:
+        """How many pages are before it."""
+        return whole(self.own(token), self.first) - self.first
+
+    def back(self, token: PageToken, records: int) -> PageToken | None:
+        """The page before."""
+        number, counted, pages = self._counted(token)
+        number = whole(number, self.first) - 1
+        if number <= self.first:
+            return None
+        return [number, max(counted - records, 0), max(pages - 1, 0)] if self._counts else number
+
+    def ahead(self, page: Page, first: FirstPage, following: PageToken) -> Iterator[PageToken]:
+        """Page after page, up to `total` or `pages`."""
+        yield following
+        number, records, pages = self._counted(following)
+        number = whole(number, self.first)
+        total, most = self.total_in(page.response), self.pages_in(page.response)
+        if total is None and most is None:
+            return
+        while True:
+            number, records, pages = number + 1, records + first.received, pages + 1
+            if (total is not None and records >= total) or (most is not None and pages >= most):
+                return
+            yield [number, records, pages]
 
 
 class Offset(Paginator, frozen=True, kw_only=True, tag="offset"):
@@ -107,9 +139,55 @@ class Offset(Paginator, frozen=True, kw_only=True, tag="offset"):
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         return self.send.put(request, whole(token, self.first))
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         # After an empty page the offset would be the same: it is the last whatever `stop` says.
-        return whole(page.token, self.first) + page.received if page.received else None
+        if not page.received:
+            return None
+        end = whole(page.token, self.first) + page.received
+        overlap = min(self.overlapping, first.received - 1)
+        if page.received > overlap or page.token is None:
+            return max(end - overlap, whole(page.token, self.first) + 1)
+        # Nothing but what the page before had: the list's end, unless the API says how long it is.
+        goes_on = self.more is not None or self._length(page, first) is not None
+        return end if goes_on else None
+
+    @property
+    def is_counted(self) -> bool:
+        """True."""
+        return True
+
+    def position(self, token: PageToken | None) -> int:
+        """How many records are before it."""
+        return whole(token, self.first) - self.first
+
+    def back(self, token: PageToken, records: int) -> PageToken | None:
+        """So many records before."""
+        at = whole(token, self.first) - records
+        return at if at > self.first else None
+
+    def ahead(self, page: Page, first: FirstPage, following: PageToken) -> Iterator[PageToken]:
+        """Offset after offset, as far apart as the first two, up to the end of the list."""
+        yield following
+        length = self._length(page, first)
+        at = whole(following, self.first)
+        step = at - whole(page.token, self.first)
+        while length is not None and at - self.first + first.received < length:
+            at += step
+            yield at
+
+    @property
+    def _counts(self) -> bool:
+        # The offset itself says how many records are before it.
+        return False
+
+    def _has_all(self, page: Page, first: FirstPage) -> bool:
+        length = self._length(page, first)
+        return length is not None and self.position(page.token) + page.received >= length
+
+    def _length(self, page: Page, first: FirstPage) -> int | None:
+        """How many records the list has, or at most has, where the page says that."""
+        total, pages = self.total_in(page.response), self.pages_in(page.response)
+        return total if pages is None or total is not None else pages * max(first.received, 1)
 
 
 class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
@@ -143,7 +221,7 @@ class Cursor(Paginator, frozen=True, kw_only=True, tag="cursor"):
         """True for a cursor that is null or empty."""
         return self.next.is_blank(response)
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         return self.next.there(page.response)
 
 
@@ -162,7 +240,7 @@ class NextUrl(Paginator, frozen=True, kw_only=True, tag="next_url"):
         """True for a URL that is null or empty."""
         return self.next.is_blank(response)
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         link = self.next.there(page.response)
         if link is not None and not isinstance(link, str):
             raise ApiError(f"the next link at {self.next} is {link!r}, not a URL")
@@ -180,7 +258,7 @@ class LinkHeader(Paginator, frozen=True, kw_only=True, tag="link_header"):
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         return _to_link(request, token)
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         header = page.response.headers.get("Link", "")
         wanted = self.rel.lower()
         link = next((target for target, relations in links(header) if wanted in relations), None)
@@ -237,7 +315,7 @@ class Seek(Paginator, frozen=True, kw_only=True, tag="seek"):
             request = self.offset.put(request, mark.skip)
         return request
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         if not page.records:
             return None
         if not self._has_ties:

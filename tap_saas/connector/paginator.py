@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -55,10 +56,12 @@ class Paginator(
 
     size: how many records a page has, a number, or {send, value} where it is asked for
     more: what holds on each page but the last
-    total: where a page says how many records the list has
+    total: where a page says how many records the list has; a list that names its next page is read
+      on until an empty one, unless `stop` leaves that out
     pages: where a page says how many pages the list has
     stop: which pages are the last: empty ones, short ones (fewer records than the first had)
-    incomplete: what holds on a page of a list that the API itself says is not whole: a failure
+    incomplete: what holds on a page of a list that the API itself says is not whole: it has too
+      many records where there is a `cap`, else a failure
     token_lives: how long the API knows a page token; an older one is not asked for, the walk begins
       again
     cap: how many records of a list the API shows, and what helps
@@ -99,15 +102,17 @@ class Paginator(
         Raises:
             ApiError: the walk cannot go on, or the API says that its list is not whole.
         """
-        if self.incomplete is not None and self.incomplete.holds(page.response):
+        if self.cap is None and self.is_incomplete(page.response):
             raise ApiError(
                 "the API says that this list is incomplete",
                 do="narrow the request, with incremental.window for one",
             )
-        if self.is_over(page, first):
+        if self._ends(page, first):
             return None
         at, records, pages = self._counted(page.token)
-        following = self._following(msgspec.structs.replace(page, token=at))
+        following = self._following(msgspec.structs.replace(page, token=at), first)
+        if self._has_all(page, first) and (following is None or not self._goes_on_after_all):
+            return None
         if following is None:
             if self.more is not None:
                 raise ApiError("the API says that there is more, but gives no next page")
@@ -118,18 +123,66 @@ class Paginator(
 
     def is_over(self, page: Page, first: FirstPage) -> bool:
         """True where the page itself says that it is the last, whatever next page it names."""
+        return self._ends(page, first) or self._has_all(page, first)
+
+    def is_incomplete(self, response: Response) -> bool:
+        """True where the API says that its list is not whole."""
+        return self.incomplete is not None and self.incomplete.holds(response)
+
+    def total_in(self, response: Response) -> int | None:
+        """How many records the list has, `None` where the page does not say; raises ApiError."""
+        return _number(self.total, response)
+
+    def pages_in(self, response: Response) -> int | None:
+        """How many pages the list has, `None` where the page does not say; raises ApiError."""
+        return _number(self.pages, response)
+
+    @property
+    def is_counted(self) -> bool:
+        """True where pages are found by counting: what is added or removed before them moves
+        records from page to page.
+        """
+        return False
+
+    @property
+    def overlapping(self) -> int:
+        """How many records of the page before a page begins with, by which a move is noticed."""
+        return 0
+
+    def position(self, token: PageToken | None) -> int:
+        """How far a counted list has come where this token asks: pages, or records."""
+        raise NotImplementedError
+
+    def back(self, token: PageToken, records: int) -> PageToken | None:
+        """The token of a counted list so many records (or a page) before, None for the first."""
+        raise NotImplementedError
+
+    def ahead(self, page: Page, first: FirstPage, following: PageToken) -> Iterator[PageToken]:
+        """`following` and the tokens after it that can be told now, if all pages are full."""
+        yield following
+
+    def _ends(self, page: Page, first: FirstPage) -> bool:
         if page.received == 0 and "empty" in self.stop:
             return True
         if page.received < max(first.received, 1) and "short" in self.stop:
             return True
-        if self.more is not None and not self.more.holds(page.response):
-            return True
+        return self.more is not None and not self.more.holds(page.response)
+
+    def _has_all(self, page: Page, first: FirstPage) -> bool:
+        """True where so much has been read as `total` or `pages` says."""
         if not self._counts:
             return False
         _, records, pages = self._counted(page.token)
         return _reached(self.total, page.response, records + page.received) or _reached(
             self.pages, page.response, pages + 1
         )
+
+    @property
+    def _goes_on_after_all(self) -> bool:
+        """True where the next page is read though all have been counted: records that were read and
+        then removed, and others that came twice, make the count reach `total` too early.
+        """
+        return not self.is_counted and "empty" in self.stop
 
     def own(self, token: PageToken | None) -> PageToken | None:
         """The member's own token, without the counts: the same one means the same page."""
@@ -142,7 +195,7 @@ class Paginator(
     def _ask(self, request: Request, token: PageToken | None) -> Request:
         raise NotImplementedError
 
-    def _following(self, page: Page) -> PageToken | None:
+    def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         raise NotImplementedError
 
     @property
@@ -162,13 +215,20 @@ class Paginator(
 
 def _reached(place: TakenFrom | None, response: Response, count: int) -> bool:
     """True where there is a number at the place and the count has come to it."""
+    told = _number(place, response)
+    return told is not None and told <= count
+
+
+def _number(place: TakenFrom | None, response: Response) -> int | None:
+    """The number at a place, None for nothing and for -1, which some APIs say instead."""
     told = UNSET if place is None else place.read(response)
     if told is UNSET or told is None or told == "":
-        return False
+        return None
     try:
-        return 0 <= int(told) <= count
+        number = int(told)
     except (TypeError, ValueError):
         raise ApiError(f"{place} is {told!r}, not a number") from None
+    return number if number >= 0 else None
 
 
 def stale(token: PageToken) -> PageTokenExpiredError:

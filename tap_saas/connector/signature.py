@@ -206,6 +206,7 @@ class Hmac(Signed, frozen=True, kw_only=True, tag="hmac"):
     algorithm: Algorithm = "sha256"
 
     def _made(self, key: bytes, content: bytes) -> str:
+        # hmac.digest lets other threads run even for a short text, and waits to run again.
         return self._encoded(hmac.new(key, content, self.algorithm).digest())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -45,11 +46,11 @@ def up(home: Path, sizes: dict[str, int]) -> Services:
     Raises:
         ConfigError: the extra `demo` is not installed, or a server did not start.
     """
-    running = known(home)
-    if running is not None and process.is_running(running.pid):
+    if is_up(home):
+        running = known(home)
+        assert running is not None
         return running
-    if running is not None:
-        down(home)
+    down(home)
     folder = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108 - sockets need short paths
     try:
         database_url = _postgres_up(folder)
@@ -63,7 +64,11 @@ def up(home: Path, sizes: dict[str, int]) -> Services:
             raise ConfigError(str(error)) from error
         raise
     services = Services(sandbox.url, sandbox.pid, database_url, str(folder))
-    _file(home).write_bytes(msgspec.json.encode(services))
+    # Who has set the variables that `up` prints has another home, and means the same servers.
+    inner = folder / "home"
+    inner.mkdir(mode=0o700)
+    for one in (home, inner):
+        _file(one).write_bytes(msgspec.json.encode(services))
     return services
 
 
@@ -79,6 +84,12 @@ def down(home: Path) -> bool:
     return True
 
 
+def is_up(home: Path) -> bool:
+    """Whether the servers that were started in this home still run."""
+    running = known(home)
+    return running is not None and process.is_running(running.pid)
+
+
 def known(home: Path) -> Services | None:
     """What was started in this home and not stopped."""
     try:
@@ -91,7 +102,14 @@ def _file(home: Path) -> Path:
     return home / "demo.json"
 
 
+def _sweep(folder: Path) -> None:
+    if not (folder / "pg" / "PG_VERSION").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _server(folder: Path, cleanup_mode: str | None) -> Any:
+    # The package writes into its folder once more when this process ends, and before this does.
+    atexit.register(_sweep, folder)
     # The package keeps its lock file here, else in a folder that all users of a machine share.
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)

@@ -21,6 +21,7 @@ from tap_saas.connector.incremental import Incremental
 from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import Parent
 from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
+from tap_saas.sync import readings
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.lanes import Lane, side_by_side
@@ -38,11 +39,13 @@ Ask = Callable[[Context, Any, Any], Iterator[Page]]
 
 
 class Group(msgspec.Struct, array_like=True):
-    """A group in flight: those that are done, and `[context, page token]` of those that are not."""
+    """A group in flight: those that are done, and of those under way `[context, page token, when
+    their reading began]`.
+    """
 
     name: Any
     done: list[Context] = []
-    flying: list[tuple[Context, Any]] = []
+    flying: list[tuple[Context, Any, str]] = []
 
 
 class Parents(msgspec.Struct, array_like=True):
@@ -50,6 +53,14 @@ class Parents(msgspec.Struct, array_like=True):
 
     watermark: Any = None
     full_at: str | None = None
+
+
+class _Child:
+    """One parent whose children are read: from where on, and since when."""
+
+    def __init__(self, group: Group, context: Context, since: Any, begun: str) -> None:
+        self.group, self.context, self.since, self.begun = group, context, since, begun
+        self.went_on = False
 
 
 class Children:
@@ -91,6 +102,7 @@ class Children:
         self._before: dict[str, Any] = {}
         self._unfinished: dict[str, tuple[Context, Any]] = {}
         self._went_on = False
+        self._has_readings = readings.has_readings(stream)
         self.restarts = 0
 
     def pages(self) -> Generator[Fed]:
@@ -188,18 +200,19 @@ class Children:
         if group is None:
             group = Group(name, [], [])
             self._groups.append(group)
-        tokens = {_text(context): token for context, token in group.flying}
+        flying = {_text(one[0]): one for one in group.flying}
         done = {_text(context) for context in group.done}
         todo = [one for one in partitions if _text(one.context) not in done]
         self._left[_text(name)] = len(todo)
         for partition in todo:
             if self._skips.whole_stream:
                 return
-            yield self._lane(group, partition, tokens.get(_text(partition.context)))
+            _, token, begun = flying.get(_text(partition.context), (None, None, None))
+            yield self._lane(group, partition, token, begun)
         self._whole.add(_text(name))
         self._tidy()
 
-    def _lane(self, group: Group, partition: Partition, token: Any) -> Lane:
+    def _lane(self, group: Group, partition: Partition, token: Any, begun: str | None) -> Lane:
         context, since = partition.context, self._since(partition)
 
         def lane() -> Generator[Fed]:
@@ -208,7 +221,8 @@ class Children:
                     self._unfinished[_text(context)] = (context, self._store(since))
                     self._keep_unfinished()
 
-            pages = self._child(group, context, since, token)
+            child = _Child(group, context, since, begun or instant_text(self._now()))
+            pages = self._child(child, token)
             yield from self._skips.unless(_text(context), pages, left_out)
             if context not in group.done:
                 self._done(group, context)
@@ -239,43 +253,43 @@ class Children:
             None if since is None or self._incremental is None else self._incremental.store(since)
         )
 
-    def _child(self, group: Group, context: Context, since: Any, token: Any) -> Generator[Fed]:
+    def _child(self, child: _Child, token: Any) -> Generator[Fed]:
         """One parent's children; a forgotten page token begins them again."""
         try:
-            yield from self._child_pages(group, context, since, token)
+            yield from self._child_pages(child, token)
         except (ApiError, PageTokenExpiredError) as error:
-            if (
-                token is None
-                or not _is_forgotten(error)
-                or self._is_under_way(group, context, token)
-            ):
+            if token is None or not _is_forgotten(error) or child.went_on:
                 raise
             log.warning("%s: %s; this partition begins again", self._stream.name, error.what)
-            yield from self._child_pages(group, context, since, None)
+            child.begun = instant_text(self._now())
+            yield from self._child_pages(child, None)
 
-    def _child_pages(
-        self, group: Group, context: Context, since: Any, token: Any
-    ) -> Generator[Fed]:
-        columns = {n: value for n, value in context.items() if n in self._stream.context}
-        for page in self._ask(context, since, token):
-            self._went_on = True
+    def _child_pages(self, child: _Child, token: Any) -> Generator[Fed]:
+        columns = {n: value for n, value in child.context.items() if n in self._stream.context}
+        if self._has_readings:
+            columns[readings.COLUMN] = child.begun
+        for page in self._ask(child.context, child.since, token):
+            self._went_on = child.went_on = True
+            yield Fed(
+                page=page,
+                constant=columns,
+                written=lambda seen, page=page: self._written(child, page, seen),  # type: ignore[misc]
+                since=child.since,
+                is_empty=page.token is None and page.next_token is None and not page.received,
+            )
 
-            def written(seen: Seen, page: Page = page) -> None:
-                self._note_keys(seen)
-                if page.next_token is None:
-                    self._unfinished.pop(_text(context), None)
-                    self._keep_unfinished()
-                    self._done(group, context)
-                else:
-                    others = [one for one in group.flying if one[0] != context]
-                    group.flying = [*others, (context, page.next_token)]
-                    self._keep()
-
-            yield Fed(page=page, constant=columns, written=written, since=since)
-
-    def _is_under_way(self, group: Group, context: Context, token: Any) -> bool:
-        """True where pages behind the one of the token have been written."""
-        return all(one != (context, token) for one in group.flying)
+    def _written(self, child: _Child, page: Page, seen: Seen) -> None:
+        """A page of a child's is written."""
+        self._note_keys(seen)
+        group, context = child.group, child.context
+        if page.next_token is None:
+            self._unfinished.pop(_text(context), None)
+            self._keep_unfinished()
+            self._done(group, context)
+        else:
+            others = [one for one in group.flying if one[0] != context]
+            group.flying = [*others, (context, page.next_token, child.begun)]
+            self._keep()
 
     def _note_keys(self, seen: Seen) -> None:
         incremental, place = self._incremental, self._place

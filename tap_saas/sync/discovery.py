@@ -23,6 +23,7 @@ from tap_saas.sync import evolve
 from tap_saas.sync.bookmark import Bookmark
 from tap_saas.sync.columns import Column, Columns, column, learn, short_name
 from tap_saas.sync.pull import Pull, PullFeed
+from tap_saas.sync.readings import COLUMN, has_readings
 from tap_saas.sync.run import Run
 from tap_saas.sync.shape import DELETED
 
@@ -71,6 +72,8 @@ def columns_of(run: Run, stream: Stream) -> Columns:
         columns = columns.with_([Column(name, short_name(name), "date-time")])
     if stream.key_columns == ("_key",):
         columns = columns.with_([Column("_key", "_key", "string")])
+    if has_readings(stream):
+        columns = columns.with_([Column(COLUMN, COLUMN, "date-time")])
     if can_delete(run, stream):
         columns = columns.with_([Column(DELETED, DELETED, "date-time")])
     return _with_instants(stream, columns)

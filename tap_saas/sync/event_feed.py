@@ -13,6 +13,7 @@ from tap_saas.client.sender import Where
 from tap_saas.connector.decode import Decoded, read_records
 from tap_saas.connector.events import EventLog
 from tap_saas.connector.exchange import Page, Response
+from tap_saas.connector.formats import read_instant
 from tap_saas.errors import ApiError
 from tap_saas.sync.bookmark import Bookmark
 from tap_saas.sync.landing import Item
@@ -46,6 +47,9 @@ class EventFeed:
         watermark = self._bookmark.watermark(incremental)
         if watermark is None or not incremental.expired(watermark, self._run.now()):
             return None
+        last = self._bookmark.data["last_success_ts"]
+        if last is not None and not incremental.expired(read_instant(last), self._run.now()):
+            return None  # read to its end since then: nothing has happened
         return f"the watermark of {self._name} is older than its retention"
 
     def pages(self) -> Iterator[Came]:

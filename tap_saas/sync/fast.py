@@ -108,26 +108,16 @@ class FastLane:
         """
         shape = self._shape
         for name, value in constant.items():
+            if name not in self._attributes:
+                raise SurpriseError("a partition's value without a column")
             self._fill(records, self._attributes[name], value)
         received = len(records)
-        instants = {
-            name: self._check_instants(records, attribute)
-            for name, attribute in self._instants.items()
-        }
-        for attribute, name in self._numbers.items():
-            self._check_numbers(records, attribute, self._takes_null(name))
-        for attribute, is_valid in self._unsaid.items():
-            for value in map(attrgetter(attribute), records):
-                if value is not _UNSET and not is_valid(value):
-                    raise SurpriseError("nested")
+        instants = self._check(records)
         keys = self._keys(records)
         seen = self._replication_keys(records, instants)
         batch = Batch(rows=records, rejects=[], columns=shape.columns, received=received)
-        if (
-            shape.incremental is not None
-            and shape.incremental.filter == "client"
-            and since is not None
-        ):
+        is_ours = shape.incremental is not None and shape.incremental.filter == "client"
+        if is_ours and since is not None:
             keep = [value is None or value >= since for value in seen]
             records, keys, seen = _pick(records, keep), _pick(keys, keep), _pick(seen, keep)
             instants = {name: _pick(values, keep) for name, values in instants.items()}
@@ -146,6 +136,19 @@ class FastLane:
         if values:
             batch.max_seen, batch.min_seen = max(values), min(values)
         return batch
+
+    def _check(self, records: list[Any]) -> dict[str, list[Any]]:
+        """Look at what the struct's types do not say; the instants of each date-time column."""
+        for attribute, name in self._numbers.items():
+            self._check_numbers(records, attribute, self._takes_null(name))
+        for attribute, is_valid in self._unsaid.items():
+            for value in map(attrgetter(attribute), records):
+                if value is not _UNSET and not is_valid(value):
+                    raise SurpriseError("nested")
+        return {
+            name: self._check_instants(records, attribute)
+            for name, attribute in self._instants.items()
+        }
 
     @staticmethod
     def _fill(records: list[Any], attribute: str, value: Any) -> None:

@@ -18,13 +18,15 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
 
     `constant` are the partition's columns. `written` is called with the page's keys after its rows
     are on their way: only then may the bookmark speak of them. `since` is where the pass begins,
-    for lists that the API cannot filter.
+    for lists that the API cannot filter. `is_empty` marks a parent's whole reading that showed no
+    child.
     """
 
     page: Page
     constant: Mapping[str, Any]
     written: Callable[[Seen], None]
     since: Any = None
+    is_empty: bool = False
 
 
 class Feed(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from tap_saas.connector.formats import normalise_instant, read_instant
+from tap_saas.connector.formats import normalise_instant
 from tap_saas.connector.router import Routed, RouteError, Router
 from tap_saas.errors import ApiError
 from tap_saas.sync import rejects, sdk
 from tap_saas.sync.bookmark import Bookmark, instant_text
-from tap_saas.sync.details import MAX_PENDING, Details, Want, postponed
+from tap_saas.sync.details import MAX_PENDING, Answer, Details, Want, is_outage, once, postponed
 from tap_saas.sync.ledgers import LedgerStream
 from tap_saas.sync.run import Run
 from tap_saas.sync.shape import DELETED, Batch, Tombstone
@@ -39,11 +38,15 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Landed(msgspec.Struct, kw_only=True):
-    """What is to be written for some items, and which records wait for a later run."""
+    """What is to be written for some items, and which records wait for a later run.
+
+    `outage` is why nothing more should be read now.
+    """
 
     chunk: bytes
     batches: list[tuple[SaasStream, Batch]]
     pending: list[Want]
+    outage: ApiError | None = None
 
 
 class Landing:
@@ -69,25 +72,27 @@ class Landing:
         `pending` are the records that wait already, those that are due are asked for.
 
         Raises:
-            ApiError: nothing that was asked for could be had, or too much waits.
+            ApiError: too much waits; the items must come again.
         """
         records: dict[str, list[Any]] = {}
         bad: list[rejects.Reject] = []
-        now = self._run.now()
-        due = [want for want in pending if (want.not_before or "") <= instant_text(now)]
-        waiting = [want for want in pending if want not in due]
-        wants = list(due)
+        wants: list[Want] = []
         for item in items:
             for routed in self._routed(item, bad):
                 self._place(routed, item, records, wants)
-        waiting += self._ask(wants, records, bad)
+        now = instant_text(self._run.now())
+        merged = once([*pending, *wants])
+        waiting = [want for want in merged if (want.not_before or "") > now]
+        due = [want for want in merged if (want.not_before or "") <= now]
+        later, outage = self._ask(due, records, bad)
+        waiting += later
         if len(waiting) > MAX_PENDING:
             raise ApiError(
                 f"{len(waiting):,} records of events could not be asked for",
                 stream=self._source,
                 do="see why in the lines above; the events are kept",
             )
-        return self._lines(records, bad, waiting)
+        return self._lines(records, bad, waiting, outage)
 
     def _routed(self, item: Item, bad: list[rejects.Reject]) -> list[Routed]:
         if item.error is not None:
@@ -122,7 +127,6 @@ class Landing:
                     stream=routed.stream,
                     values=routed.values,
                     known=record or {},
-                    seen_at=instant_text(seen_at),
                     offset=item.offset,
                 )
             )
@@ -143,30 +147,39 @@ class Landing:
 
     def _ask(
         self, wants: list[Want], records: dict[str, list[Any]], bad: list[rejects.Reject]
-    ) -> list[Want]:
-        """Ask for the records; what fails waits for a later run, or is a reject in the end."""
-        later: list[Want] = []
-        answered, failure = 0, None
+    ) -> tuple[list[Want], ApiError | None]:
+        """Ask for the records; what fails waits for a later run, or is a reject in the end.
+
+        Where nothing could be had, and not because these records were refused, it was an outage.
+        """
+        failed: list[tuple[list[Want], ApiError]] = []
+        answered, outage = 0, None
         for group in self._details.groups(wants):
             try:
                 answer = self._details.ask(group)
             except ApiError as error:
-                failure = error
                 log.warning("%s", error)
-                later += self._postpone(group, error, bad)
+                failed.append((group, error))
+                outage = error if is_outage(error) else outage
                 continue
             answered += 1
             found = records.setdefault(group[0].stream, [])
             found += [self._observed(group[0].stream, one, answer.at) for one in answer.records]
-            found += [self._gone(want, answer.at) for want in answer.gone if want.known]
-        if failure is not None and not answered:
-            raise failure
-        return later
+            found += self._gone(answer, bad)
+        outage = None if answered else outage
+        later = [
+            want
+            for group, error in failed
+            for want in self._postpone(group, error, bad, may_end=outage is None)
+        ]
+        return later, outage
 
     def _postpone(
-        self, group: Sequence[Want], error: ApiError, bad: list[rejects.Reject]
+        self, group: Sequence[Want], error: ApiError, bad: list[rejects.Reject], *, may_end: bool
     ) -> list[Want]:
-        later = [(want, postponed(want, self._run.now())) for want in group]
+        """The wants for a later run; in an outage none has its last attempt."""
+        now = self._run.now()
+        later = [(want, postponed(want, now, may_end=may_end)) for want in group]
         bad += [
             rejects.Reject("not_fetched", str(error), want.values)
             for want, again in later
@@ -174,17 +187,26 @@ class Landing:
         ]
         return [again for _, again in later if again is not None]
 
-    def _gone(self, want: Want, at: datetime) -> Tombstone:
-        """The tombstone of a record that the API no longer has: it says so now."""
-        form, known = self._streams[want.stream].form, dict(want.known)
-        version = form.version_column or ""
-        with contextlib.suppress(ValueError, TypeError):
-            said = read_instant(known.get(version, ""))
-            known[version] = _text(max(said, at.replace(microsecond=999_999)))
-        return Tombstone({**known, DELETED: _text(at)})
+    def _gone(self, answer: Answer, bad: list[rejects.Reject]) -> list[Tombstone]:
+        """The tombstones of records that the API no longer has: it says so now."""
+        found = []
+        for want in answer.gone:
+            if not want.known:
+                continue
+            try:
+                row = self._router.gone(want.route, want.known, answer.at)
+            except RouteError as error:
+                bad.append(rejects.Reject(error.kind, str(error), want.known, error.pointer))
+                continue
+            found.append(Tombstone({**row, DELETED: _text(answer.at)}))
+        return found
 
     def _lines(
-        self, records: dict[str, list[Any]], bad: list[rejects.Reject], waiting: list[Want]
+        self,
+        records: dict[str, list[Any]],
+        bad: list[rejects.Reject],
+        waiting: list[Want],
+        outage: ApiError | None,
     ) -> Landed:
         at = instant_text(self._run.now())
         chunk, batches = b"", []
@@ -197,7 +219,7 @@ class Landing:
             self._run.report.rejected(self._source, Counter(one.error for one in bad))
             rows = self._rejects.rows(bad, at, {})
             chunk += b"" if self._ledger is None else self._ledger.lines(rows, at)
-        return Landed(chunk=chunk, batches=batches, pending=waiting)
+        return Landed(chunk=chunk, batches=batches, pending=waiting, outage=outage)
 
     def note(self, landed: Landed) -> None:
         """The lines are written: count them, and let the streams' bookmarks know their columns."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +9,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tap_saas.connector.exchange import Document
+from tap_saas.connector.jsonpath import Path
 from tap_saas.errors import StateError
 from tap_saas.queues.base import Event, Place, Queue, Start
 from tap_saas.sync.bookmark import Bookmark
@@ -18,6 +19,7 @@ from tap_saas.sync.event_feed import Came
 from tap_saas.sync.landing import Item
 
 FORM = "application/x-www-form-urlencoded"
+_WHOLE = Path.parse("$")
 log = logging.getLogger(__name__)
 
 
@@ -96,9 +98,9 @@ def _item(event: Event) -> Item:
         if event.headers.get("content-type", "").startswith(FORM):
             document: Any = dict(reversed(parse_qsl(event.body.decode(), keep_blank_values=True)))
         else:
-            document = msgspec.json.decode(event.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        document, error = _loosely(event.body)
+            document = Document(event.body).exact(_WHOLE)
+    except ValueError:
+        document, error = event.body.decode("utf-8", "replace"), "the body is no JSON"
     return Item(
         document=document,
         headers=event.headers,
@@ -106,11 +108,3 @@ def _item(event: Event) -> Item:
         offset=event.offset,
         error=error,
     )
-
-
-def _loosely(body: bytes) -> tuple[Any, str | None]:
-    """What msgspec refuses, NaN and lone surrogates, may still be read."""
-    try:
-        return json.loads(body), None
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace"), "the body is no JSON"

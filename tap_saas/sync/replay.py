@@ -179,9 +179,9 @@ class Replay:
         if want is None:
             return
         fetch = self._fetches(stream)[want.route]
-        keys = {stream.name: stream.form.key_columns}
+        forms = {stream.name: stream.form}
         try:
-            answer = Details(self._run, stream.name, {want.route: fetch}, keys).ask([want])
+            answer = Details(self._run, {want.route: fetch}, forms).ask([want])
         except ApiError as error:
             outcome.left[f"the API, asked again, answers: {error.what}"] += 1
             return
@@ -204,7 +204,7 @@ class Replay:
         for number, fetch in self._fetches(stream).items():
             values = {name: known.get(name) for name in fetch.values}
             if None not in values.values():
-                return Want(number, stream.name, values, {}, self._now())
+                return Want(number, stream.name, values, {})
         return None
 
     def _fetches(self, stream: SaasStream) -> dict[int, Fetch]:

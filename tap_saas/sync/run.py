@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tap_saas.client.client import Client
-from tap_saas.config import FEEDS
+from tap_saas.config import FEEDS, secrets
 from tap_saas.connector import budget, formats
 from tap_saas.connector.load import Loaded
 from tap_saas.connector.model import Connector
@@ -38,7 +38,7 @@ class Run:
         self.home = home
         self.stop = stop
         self.limits = limits
-        self.redactor = Redactor(loaded.secrets)
+        self.redactor = Redactor([*loaded.secrets, *secrets(config)])
         self.report = Report(self.id, self.redactor)
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.started_at = self.now()
@@ -69,6 +69,7 @@ class Run:
                 stop=self.stop,
                 report=self.report,
                 redactor=self.redactor,
+                budget_store=self.config.get("budget_store"),
                 deadline=self.limits.deadline,
             )
         return self._client

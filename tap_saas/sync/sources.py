@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tap_saas.connector.events import EventLog
 from tap_saas.connector.router import Router
 from tap_saas.connector.webhook import WebhookSource
@@ -19,7 +17,7 @@ from tap_saas.queues.base import Queue
 from tap_saas.sync import rejects, sdk
 from tap_saas.sync.bookmark import Bookmark, instant_text
 from tap_saas.sync.course import Course, follow
-from tap_saas.sync.details import Details, read_pending
+from tap_saas.sync.details import Details, keep_pending, read_pending
 from tap_saas.sync.event_feed import Came, EventFeed
 from tap_saas.sync.landing import Landing
 from tap_saas.sync.ledgers import RUNS, LedgerStream
@@ -149,9 +147,7 @@ class Source:
             for name, stream in self._streams.items()
         }
         fetches = {n: r.fetch for n, r in enumerate(self._form.routes) if r.fetch is not None}
-        details = Details(
-            self._run, self._name, fetches, {n: form.key_columns for n, form in forms.items()}
-        )
+        details = Details(self._run, fetches, forms)
         router = Router(self._form, forms, kinds)
         ledger = self._ledgers.get(rejects.STREAM)
         return Landing(self._run, self._name, router, details, self._streams, ledger)
@@ -165,21 +161,29 @@ class Source:
         self._run.report.moved(
             self._name, watermark_from=self._bookmark.data["replication_key_value"]
         )
-        if self._bookmark.data["pending"]:
-            self._land(Came([], lambda: None))
+        is_idle = True
         for came in self._feed.pages():
             self._land(came)
+            is_idle = False
+        if is_idle and self._bookmark.data["pending"]:
+            self._land(Came([], lambda: None))
 
     def _land(self, came: Came) -> None:
-        """Some items all the way: nothing is noted before it is written."""
+        """Some items all the way: nothing is noted before it is written.
+
+        Raises:
+            ApiError: too much waits, or the API is down: the rest is read later.
+        """
         pending = read_pending(self._bookmark.data["pending"], self._name)
         landed = self._landing.land(came.items, pending)
         self._course.write(landed.chunk)
         self._landing.note(landed)
-        self._bookmark.data["pending"] = msgspec.to_builtins(landed.pending)
+        self._bookmark.data["pending"] = keep_pending(landed.pending)
         came.written()
         for stream in self._streams.values():
             stream.output.ledger.judge()
+        if landed.outage is not None:
+            raise landed.outage
         self._course.pause()
 
     def _end(self) -> None:

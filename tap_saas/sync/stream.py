@@ -13,7 +13,7 @@ from singer_sdk import Stream, Tap
 
 from tap_saas.connector import model
 from tap_saas.errors import TapSaasError
-from tap_saas.sync import discovery, sdk
+from tap_saas.sync import discovery, readings, sdk
 from tap_saas.sync.bookmark import Bookmark, learnt_schema
 from tap_saas.sync.columns import Columns, kind_of
 from tap_saas.sync.ledgers import LedgerStream
@@ -97,7 +97,7 @@ class SaasStream(Stream):
         version = self.form.version_column
         text = self.form.version_kind == "text"
         schema["x-version"] = {"text": version} if text else version
-        return schema
+        return {**schema, **readings.annotation(self.form)}
 
     @property
     def metadata(self) -> Any:

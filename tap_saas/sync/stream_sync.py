@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_saas.client.limiter import BudgetSpentError
 from tap_saas.config import DEFAULT_PARALLEL
 from tap_saas.connector import formats
-from tap_saas.sync import deleted_list, discovery, sdk
+from tap_saas.sync import deleted_list, discovery, readings, sdk
 from tap_saas.sync.bookmark import Bookmark, instant_text
 from tap_saas.sync.course import Course, follow
 from tap_saas.sync.ends import PlannedEnd
@@ -162,7 +162,8 @@ class StreamSync:
         limit = self._stream.ABORT_AT_RECORD_COUNT
         if limit is not None:
             batch.rows = batch.rows[: limit - self._emitted]
-        self._course.write(self._output.lines(batch, instant_text(self._run.now())))
+        at = instant_text(self._run.now())
+        self._course.write(self._output.lines(batch, at) + self._empty_reading(fed, at))
         self._output.count(batch)
         counter.increment(len(batch.rows))
         self._emitted += len(batch.rows)
@@ -171,6 +172,15 @@ class StreamSync:
         fed.written(batch)
         self._whole.data["schema"] = batch.columns.learnt()
         return batch
+
+    def _empty_reading(self, fed: Fed, at: str) -> bytes:
+        """The row of a parent that has no children (any more)."""
+        read_at = fed.constant.get(readings.COLUMN)
+        ledger = self._stream.ledgers.get(readings.STREAM)
+        if not fed.is_empty or read_at is None or ledger is None:
+            return b""
+        parent = {name: fed.constant[name] for name in self._form.context}
+        return ledger.lines([readings.row(self._stream.name, parent, read_at)], at)
 
     def _end(self) -> None:
         """The stream's row in `_runs`, then STATE."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TextIO
 
 FLUSH_S = 0.2
@@ -21,6 +21,8 @@ class AccessLog:
         self._stream = stream
         self._mask = mask
         self._lines: list[str] = []
+        self._second = 0
+        self._shown = ""
 
     def add(
         self, method: str, path: bytes, status: int, why: str, size: int, seconds: float, peer: str
@@ -30,10 +32,14 @@ class AccessLog:
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-        shown = ascii(path[:LONGEST_PATH].decode("latin-1"))[1:-1]
+        at = time.time()
+        if int(at) != self._second:
+            self._second = int(at)
+            self._shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        shown = path[:LONGEST_PATH].decode("ascii", "backslashreplace")
         self._lines.append(
-            f"{at}Z {method} {shown} {status} {why} {size}B {seconds * 1000:.1f}ms {peer}\n"
+            f"{self._shown}.{int(at % 1 * 1000):03}Z {method} {shown} {status} {why} {size}B "
+            f"{seconds * 1000:.1f}ms {peer}\n"
         )
 
     def flush(self) -> None:

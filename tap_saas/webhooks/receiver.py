@@ -16,7 +16,8 @@ from tap_saas.connector.incoming import SignedRequest
 from tap_saas.queues.base import Arrival, utc_now
 from tap_saas.queues.committer import Committer, Outcome
 from tap_saas.webhooks.access import AccessLog
-from tap_saas.webhooks.body import read_body
+from tap_saas.webhooks.body import BodyReader
+from tap_saas.webhooks.deadlines import Deadlines
 from tap_saas.webhooks.metrics import Metrics
 from tap_saas.webhooks.source import Source
 
@@ -68,6 +69,8 @@ class Receiver:
         self._metrics = metrics
         self._access = access
         self._public_url = public_url.rstrip("/")
+        self._deadlines = Deadlines()
+        self._bodies = BodyReader(self._deadlines, BODY_S)
         self._held = 0
         self._refuses = False
 
@@ -116,7 +119,7 @@ class Receiver:
             return Verdict(_short(503, "try again later\n", {**RETRY_AFTER, **CLOSE}), "memory")
         self._held += room
         try:
-            body = await read_body(receive, declared, limit, BODY_S)
+            body = await self._bodies.read(receive, declared, limit)
         finally:
             self._held -= room
         if isinstance(body, bytes):
@@ -189,19 +192,18 @@ class Receiver:
 
     async def _committed(self, arrival: Arrival) -> Outcome | None:
         """What became of it, None where that was not known in time."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome | None] = loop.create_future()
+        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
 
-        def done(outcome: Outcome | None) -> None:
+        def done(outcome: Outcome | None = None) -> None:
             if not future.done():
                 future.set_result(outcome)
 
-        timer = loop.call_later(COMMIT_S, done, None)
+        number = self._deadlines.watch(COMMIT_S, done)
         self._committer.submit(arrival, done)
         try:
             return await future
         finally:
-            timer.cancel()
+            self._deadlines.forget(number)
 
     def _tell(self, scope: Scope, name: str, verdict: Verdict, size: int, seconds: float) -> None:
         status = verdict.answer.status

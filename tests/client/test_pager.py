@@ -16,7 +16,7 @@ import pytest
 from clients import FAST, KEY, Asker, stream
 from loopback import Answer, Seen, serve
 
-from tap_saas.client import pager
+from tap_saas.client import ahead, circles
 from tap_saas.client.client import Where
 from tap_saas.client.pager import RestartPass, SkipPartition, walk
 from tap_saas.connector.decode import Decoded, read_records
@@ -159,7 +159,7 @@ def test_closing_early_ends_the_thread() -> None:
 
 
 def test_thread_that_waits_for_long_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pager, "CLOSE_S", 0.05)
+    monkeypatch.setattr(ahead, "CLOSE_S", 0.05)
     slow = Answer(delay_s=0.6)
     with serve(second_is(slow)) as server, Asker(server.url) as asker:
         pages = start(asker, orders())
@@ -214,8 +214,8 @@ def test_equal_empty_pages_are_no_circle() -> None:
 
 
 def test_memory_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pager, "REMEMBERED", 10)
-    guard = pager._Guard()
+    monkeypatch.setattr(circles, "REMEMBERED", 10)
+    guard = circles.Circles()
     for number in range(1000):
         guard.token(number, ApiError)
     assert len(guard._tokens) == len(guard._order) == 10
@@ -294,7 +294,9 @@ ONCE = {**CURSOR, "once": True}
 def test_consuming_cursor_leaves_no_place_to_resume_at() -> None:
     pages = walked(numbered(3), orders(pagination=ONCE))
     assert ids(pages) == list(range(9))
-    assert {page.next_token for page in pages} == {None}
+    assert [page.next_token is None for page in pages] == [False, False, True]
+    again = walked(numbered(3), orders(pagination=ONCE), token=pages[0].next_token)
+    assert ids(again) == list(range(9))
 
 
 def test_consuming_cursor_is_never_asked_for_twice() -> None:

@@ -2,7 +2,7 @@
 
 In a `console` block a line that begins with `$ ` is a command (`> ` carries it on), the lines after
 it are what one sees: `...` stands for lines that are left out, a line that ends in ` ...` is cut.
-A `yaml` block whose first line is `# name.yaml` is that file. A block after an HTML comment
+A `yaml` or `sh` block whose first line is `# name.yaml` is that file. A block after an HTML comment
 `<!-- not run: REASON -->` is an illustration.
 """
 
@@ -26,7 +26,7 @@ _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_FILE = re.compile(r"# ([\w.-]+\.ya?ml)\b")
+_FILE = re.compile(r"# ([\w.-]+\.(?:ya?ml|sh|service|timer))\n")
 _MARK = "\x1e"
 
 
@@ -47,7 +47,7 @@ class Block(NamedTuple):
     @property
     def file(self) -> str | None:
         """The name of the file that it shows."""
-        named = _FILE.match(self.body) if self.kind == "yaml" else None
+        named = _FILE.match(self.body)
         return named[1] if named else None
 
 
@@ -154,6 +154,7 @@ _VARIES = [
         (r"\b[0-9a-f]{8,}\b", "ID"),
         (r"\breq_\d+\b", "ID"),
         (r"/tmp/[\w./-]+", "FOLDER"),
+        (r"-{3,}", "---"),
         (r"\s+", " "),
     )
 ]
@@ -197,7 +198,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shell = Shell(folder, os.environ)
     try:
-        for block in blocks(page, "yaml", "console"):
+        for block in blocks(page):
             if block.file:
                 (folder / block.file).write_text(block.body)
             elif block.kind == "console" and not block.reason:

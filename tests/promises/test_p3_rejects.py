@@ -165,6 +165,8 @@ REPLAYED = """\
     schema:
       type: object
       properties: {id: {type: integer}, state: {enum: [open]}}
+"""
+CHANGES = """\
 events:
   changes:
     path: /events
@@ -204,7 +206,7 @@ def _saasctl(shop: Pipeline, *arguments: str | Path) -> Done:
 def test_rejects_are_counted_shown_and_replayed_once_the_connector_is_mended(
     folder: Path, database: str
 ) -> None:
-    text = connector(REPLAYED).replace("  url: {}\n", "  url: {}\n" + ACCOUNTS)
+    text = connector(REPLAYED + CHANGES).replace("  url: {}\n", "  url: {}\n" + ACCOUNTS)
     with serve(_answer) as url:
         shop = Pipeline(folder, url, text, database=database)
         shop.configure(feeds=["pull"])
@@ -296,3 +298,37 @@ def test_a_wrong_call_is_one_line(
     assert done.code == code, done.told
     assert len(done.told.splitlines()) == 1
     assert [word for word in words if word not in done.told] == []
+
+
+def test_learnt_types_must_be_known_where_rejects_are_replayed(folder: Path) -> None:
+    text = connector(LEARNT) + CHANGES.replace("stream: things", "stream: oddities")
+    shop = Pipeline(folder, "http://127.0.0.1:9", text)
+    payload = json.dumps({"id": 1, "case": 7, "updated_at": "2025-01-01T00:00:00Z"})
+    reject = {"id": "a", "stream": "oddities", "payload": payload, "masked": False}
+    kept = [reject, {**reject, "stream": "gone", "id": "b"}]
+    kept.append({**reject, "stream": "changes", "id": "c"})
+    lines = [{"type": "RECORD", "stream": "_rejects", "record": one} for one in kept]
+    said = folder / "tap.out"
+    said.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    replay = ("replay", shop.yaml, "--config", shop.config, "--from", said)
+    unknown = _saasctl(shop, *replay)
+    assert (unknown.code, unknown.out) == (0, b"")
+    assert unknown.told.splitlines() == [
+        "changes: 0 replayed",
+        "changes: 1 left: they are events, not records; replay those from the queue or the log",
+        "gone: 0 replayed",
+        "gone: 1 left: the connector has no such stream",
+        "oddities: 0 replayed",
+        "oddities: 1 left: the types of the stream are not known here; pass --state, or the home of"
+        " its runs",
+    ]
+    learnt = [["id", "integer"], ["case", "string"], ["updated_at", "date-time"]]
+    shop.state.write_text(json.dumps({"bookmarks": {"oddities": {"schema": learnt}}}))
+    known = _saasctl(shop, *replay, "--state", shop.state)
+    assert "oddities: 1 replayed" in known.told
+    assert known.records("oddities") == [
+        {"id": 1, "case": None, "case__text": "7", "updated_at": "2025-01-01T00:00:00Z"}
+    ]
+    (mark,) = known.records("_rejects")
+    assert mark.items() >= reject.items()
+    assert mark["replayed_at"]

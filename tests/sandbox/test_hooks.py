@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -19,7 +18,7 @@ import pytest
 from tap_saas.sandbox.sender import Sender
 from tap_saas.sandbox.subscriptions import Subscriptions
 
-from .conftest import BEARER, Api
+from .conftest import BEARER, Api, orders_alone
 
 
 class Got(NamedTuple):
@@ -257,9 +256,10 @@ def test_reset_drops_what_waits(api: Api, receiver: Receiver) -> None:
 def test_a_sender_that_is_stopped_sends_nothing(receiver: Receiver) -> None:
     known = Subscriptions()
     known.make(receiver.url, [], "standard", None, None)
-    sender = Sender(known)
+    sender, world = Sender(known), orders_alone(5)
+    world.log.watch = sender.offer
     sender.stop()
-    with contextlib.suppress(RuntimeError):
-        sender.reset()
-    assert sender.show(deliveries=False)["waiting"] == 0
+    world.change("orders", update=1)
+    time.sleep(0.05)
+    assert sender.show(deliveries=False)["waiting"] == 1
     assert receiver.got == []

@@ -30,7 +30,7 @@ def others_are_served(receiver: Receiver) -> Iterator[None]:
     yield
     began = time.monotonic()
     assert receiver.send({"after": 1}, f"after {began}").status == 200
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def said(connection: socket.socket) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from tap_saas.client.stores.bucket import Bucket, Claim, Grant, try_claims
-from tap_saas.errors import TapSaasError
+from tap_saas.errors import ConfigError, TapSaasError
 
 T = TypeVar("T")
 
@@ -81,6 +83,35 @@ class Store(ABC):
     def learn(self, ticket: str, claim: Claim, remaining: int, reset_s: float) -> None:
         """Take over what the API says is left, and in how many seconds it counts anew."""
         self._change([claim.bucket], lambda buckets: buckets[0].learn(ticket, remaining, reset_s))
+
+
+def open_store(url: str | None, home: Path | None) -> Store:
+    """The store that a URL names, else a file in `home`, else one of this process alone.
+
+    Raises:
+        ConfigError: The URL is of no store, or an extra is not installed.
+        StoreLostError: The store cannot be used.
+    """
+    if url is None:
+        from tap_saas.client.stores.memory import MemoryStore
+        from tap_saas.client.stores.sqlite import SqliteStore
+
+        return MemoryStore() if home is None else SqliteStore(home / "budgets.db")
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(
+            "budget_store is no URL of PostgreSQL",
+            do="write postgresql://host/database, or leave it out for a file in `home`",
+        )
+    try:
+        module = importlib.import_module("tap_saas.client.stores.postgres")
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise ConfigError(
+            "budget_store needs psycopg", do='install it: pip install "tap-saas[postgres]"'
+        ) from error
+    store: Store = module.PostgresStore(url)
+    return store
 
 
 def boot_clock() -> float:

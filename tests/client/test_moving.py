@@ -1,0 +1,349 @@
+"""Lists that change while they are walked: no untouched record is lost, requests stay bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from clients import stream
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tap_saas.client.client import Where
+from tap_saas.client.moving import MAX_BACKS, Counted
+from tap_saas.client.steps import Steps
+from tap_saas.connector.exchange import Headers, Page, Request, Response
+from tap_saas.connector.model import Stream
+from tap_saas.errors import ApiError, PageTokenExpiredError
+
+URL = "http://api/orders"
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+MOST = 2_000
+Change = tuple[str, int]
+SORTS: dict[str, Callable[[dict[str, int]], tuple[int, int]]] = {
+    "id": lambda one: (one["id"], 0),
+    "updated": lambda one: (one["updated"], one["id"]),
+    "-updated": lambda one: (-one["updated"], -one["id"]),
+    "-created": lambda one: (-one["id"], 0),
+}
+
+
+class Server:
+    """A list in one order; before each answer the next of `changes` happen."""
+
+    def __init__(self, n: int, sort: str, size: int, changes: list[list[Change]]) -> None:
+        self.records = {one: {"id": one, "updated": one} for one in range(1, n + 1)}
+        self.clock = n
+        self.sort, self.size, self.changes = sort, size, list(changes)
+        self.untouched = set(self.records)
+        self.requests = 0
+
+    def change(self, what: str, at: int) -> None:
+        """Insert a record, or update or delete one that is there."""
+        self.clock += 1
+        ids = sorted(self.records)
+        if what == "insert":
+            self.records[self.clock] = {"id": self.clock, "updated": self.clock}
+        elif ids:
+            chosen = ids[at % len(ids)]
+            self.untouched.discard(chosen)
+            if what == "update":
+                self.records[chosen] = {"id": chosen, "updated": self.clock}
+            else:
+                del self.records[chosen]
+
+    def answer(self, request: Request) -> Response:
+        """The page that is asked for, by whichever parameter."""
+        self.requests += 1
+        assert self.requests < MOST
+        for change in self.changes.pop(0) if self.changes else ():
+            self.change(*change)
+        asked = dict(parse_qsl(urlsplit(request.url).query)) | dict(request.params)
+        order = SORTS[self.sort]
+        found = sorted(self.records.values(), key=order)
+        if "page" in asked:
+            start = (int(asked["page"]) - 1) * self.size
+        elif "offset" in asked:
+            start = int(asked["offset"])
+        else:
+            start = 0
+            if "cursor" in asked:
+                place = tuple(map(int, asked["cursor"].split(",")))
+                found = [one for one in found if order(one) > place]
+            elif "after" in asked:
+                name = self.sort.removeprefix("-").replace("created", "id")
+                is_down = self.sort.startswith("-")
+                after = int(asked["after"])
+                found = [one for one in found if (one[name] < after) == is_down]
+                found = [one for one in found if one[name] != after]
+        shown = found[start : start + self.size]
+        is_last = start + self.size >= len(found)
+        cursor = None if is_last or not shown else "{},{}".format(*order(shown[-1]))
+        body = {
+            "data": shown,
+            "next": cursor,
+            "link": cursor and f"{URL}?cursor={cursor}",
+            "total": len(self.records),
+        }
+        return Response(
+            status=200, headers=Headers({}), body=json.dumps(body).encode(), url=URL,
+            received_at=NOW + timedelta(seconds=self.requests),
+        )  # fmt: skip
+
+
+class Reader:
+    """Walks a server's list; `told` is what the report would say."""
+
+    def __init__(
+        self, server: Server, form: Stream, token: Any = None, *, full: bool = False
+    ) -> None:
+        self.server, self.form = server, form
+        self.told: list[str] = []
+        where = Where(stream="orders")
+        if form.pagination.is_counted:
+            self.steps: Steps = Counted(
+                form, token, where, rereads_head=full, tell=self.told.append
+            )
+        else:
+            self.steps = Steps(form, token, where)
+
+    def fetch(self, token: Any) -> Page:
+        """A page as the server has it now."""
+        response = self.server.answer(self.form.pagination.apply(Request(url=URL), token))
+        records = json.loads(response.body)["data"]
+        return Page(number=0, token=token, response=response, records=records,
+                    received=len(records))  # fmt: skip
+
+    def pages(self, ahead: int = 0) -> Iterator[Page]:
+        """The pages of the walk; up to `ahead` are fetched before the one that is given."""
+        early: list[Page] = []
+        while self.steps.spot is not None:
+            self.steps.admit(self.steps.spot)
+            token = self.steps.spot.token
+            fetched = early.pop(0) if early and early[0].token == token else self.fetch(token)
+            page = self.steps.take(fetched)
+            if page is None:
+                early.clear()
+                continue
+            wanted = list(islice(self.steps.ahead(fetched), ahead))
+            known = [one for one, token in zip(early, wanted, strict=False) if one.token == token]
+            later = [self.fetch(token) for token in reversed(wanted[len(known) :])]
+            early = known + later[::-1]
+            yield page
+
+
+def listed(sort: str, **pagination: Any) -> Stream:
+    """A stream of such a list, as a connector's author would write it."""
+    order = {"updated": "asc", "-updated": "desc"}.get(sort, "none")
+    incremental = {"key": {"field": "updated"}, "format": "counter", "filter": "client", "order": order}
+    return stream(
+        primary_key=["id"],
+        pagination=pagination,
+        **({"incremental": incremental} if "updated" in sort else {}),
+    )
+
+
+def ids(pages: list[Page]) -> set[int]:
+    return {record["id"] for page in pages for record in page.records}
+
+
+CHANGES = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["insert", "update", "delete"]), st.integers(0, 99)), max_size=4
+    ),
+    max_size=25,
+)
+SPARSE = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["insert", "update", "delete"]), st.integers(0, 99)), max_size=1
+    ),
+    max_size=25,
+)
+KINDS: dict[str, dict[str, Any]] = {
+    "cursor": {"type": "cursor", "next": "next", "send": "param:cursor"},
+    "cursor-total": {
+        "type": "cursor", "next": "next", "send": "param:cursor", "total": "total",
+    },
+    "next_url": {"type": "next_url", "next": "link"},
+}  # fmt: skip
+N = st.integers(0, 30)
+ORDERS = st.sampled_from(sorted(SORTS))
+SIZES = st.integers(3, 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(n=N, sort=ORDERS, size=SIZES, changes=CHANGES)
+@example(n=6, sort="id", size=2, changes=[[], [("delete", 0), ("delete", 0)]])
+def test_named_pages_lose_nothing(
+    kind: str, n: int, sort: str, size: int, changes: list[list[Change]]
+) -> None:
+    server = Server(n, sort, size, changes)
+    pages = list(Reader(server, listed(sort, **KINDS[kind], size=size)).pages())
+    assert server.untouched <= ids(pages)
+    assert server.requests <= 2 + (n + server.clock - n) // size + len(changes)
+
+
+@given(n=N, sort=ORDERS, size=SIZES, changes=CHANGES)
+def test_seek_loses_nothing(n: int, sort: str, size: int, changes: list[list[Change]]) -> None:
+    field = "updated" if "updated" in sort else "id"
+    server = Server(n, sort, size, changes)
+    form = listed(sort, type="seek", field=field, send="param:after")
+    pages = list(Reader(server, form).pages())
+    assert server.untouched <= ids(pages)
+    assert server.requests <= 2 + server.clock // size + len(changes)
+
+
+@pytest.mark.parametrize("total", [False, True])
+@settings(max_examples=300)
+@given(
+    n=N, sort=ORDERS, size=SIZES, overlap=st.integers(1, 2), ahead=st.integers(0, 3),
+    changes=CHANGES | SPARSE,
+)  # fmt: skip
+def test_offsets_lose_nothing_or_fail(
+    total: bool, n: int, sort: str, size: int, overlap: int, ahead: int,
+    changes: list[list[Change]],
+) -> None:  # fmt: skip
+    server = Server(n, sort, size, changes)
+    more = {"total": "total", "parallel": 4} if total else {}
+    form = listed(sort, type="offset", overlap=overlap, size=size, **more)
+    pages = []
+    try:
+        for page in Reader(server, form).pages(ahead):
+            pages.append(page)
+    except ApiError as error:
+        assert "the list moves while it is read" in str(error)
+    else:
+        assert server.untouched <= ids(pages)
+    # Each page further in the list takes at most so many restarts, each three pages back.
+    furthest = server.clock // (size - overlap) + 2
+    assert server.requests <= furthest * (1 + MAX_BACKS * (2 + MAX_BACKS)) * (1 + ahead)
+
+
+@given(n=N, sort=ORDERS, size=SIZES, changes=SPARSE)
+def test_a_list_that_moves_slowly_is_read_to_its_end(
+    n: int, sort: str, size: int, changes: list[list[Change]]
+) -> None:
+    """One change every third request is no reason to fail."""
+    slow = [one for change in changes for one in (change, [], [])]
+    server = Server(n, sort, size, slow)
+    pages = list(Reader(server, listed(sort, type="offset", size=size)).pages())
+    assert server.untouched <= ids(pages)
+
+
+def test_a_list_that_stands_still_costs_one_overlap_a_page() -> None:
+    server = Server(30, "id", 4, [])
+    pages = list(Reader(server, listed("id", type="offset", size=4)).pages())
+    assert [record["id"] for page in pages for record in page.records] == list(range(1, 31))
+    assert server.requests == 10  # 29 steps of 3, and the last record alone
+    assert not any(page.is_again for page in pages)
+
+
+@given(n=N, size=SIZES, changes=st.lists(st.tuples(SPARSE, st.integers(0, 9)), max_size=3),
+       sort=ORDERS)  # fmt: skip
+def test_a_resumed_offset_walk_finds_its_place_or_begins_again(
+    n: int, size: int, sort: str, changes: list[tuple[list[list[Change]], int]]
+) -> None:
+    server = Server(n, sort, size, [])
+    form = listed(sort, type="offset", size=size)
+    _resumed(server, form, changes)
+
+
+@pytest.mark.parametrize("sort", ["id", "-created", "-updated"])
+@given(n=N, size=SIZES, changes=st.lists(st.tuples(SPARSE, st.integers(0, 9)), max_size=3))
+def test_a_resumed_page_walk_finds_its_place_or_begins_again(
+    sort: str, n: int, size: int, changes: list[tuple[list[list[Change]], int]]
+) -> None:
+    """What changes between the runs is noticed even where pages cannot overlap."""
+    server = Server(n, sort, size, [])
+    form = listed(sort, type="page", size=size)
+    _resumed(server, form, changes)
+
+
+def _resumed(
+    server: Server, form: Stream, changes: list[tuple[list[list[Change]], int]]
+) -> None:
+    """A walk that is left several times; the list changes only meanwhile."""
+    token, seen = None, set[int]()
+    for between, pages in [*changes, ([], None)]:
+        for change in (one for several in between for one in several):
+            server.change(*change)
+        try:
+            for page in islice(Reader(server, form, token).pages(), pages):
+                seen |= ids([page])
+                token = json.loads(json.dumps(page.next_token))
+                if token is None:
+                    assert server.untouched <= seen
+                    return
+        except PageTokenExpiredError:
+            token = None
+            seen.clear()
+    seen |= ids(list(Reader(server, form).pages())) if token is None else set()
+    assert server.untouched <= seen
+
+
+# Page numbers
+
+
+@pytest.mark.parametrize("sort", ["id", "-created", "-updated"])
+@given(n=N, size=SIZES, total=st.booleans(), changes=CHANGES)
+def test_page_numbers_lose_nothing_where_nothing_is_deleted(
+    sort: str, n: int, size: int, total: bool, changes: list[list[Change]]
+) -> None:
+    kept = [[one for one in several if one[0] != "delete"] for several in changes]
+    server = Server(n, sort, size, kept)
+    more = {"total": "total"} if total else {}
+    reader = Reader(server, listed(sort, type="page", size=size, **more))
+    assert server.untouched <= ids(list(reader.pages()))
+    assert reader.told == []
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("sort", sorted(SORTS))
+@given(n=N, size=SIZES, before=st.integers(0, 8), deleted=st.lists(st.integers(0, 99), max_size=9))
+def test_pages_are_read_once_more_where_the_list_became_shorter(
+    sort: str, ahead: int, n: int, size: int, before: int, deleted: list[int]
+) -> None:
+    changes = [*([[]] * before), [("delete", at) for at in deleted]]
+    server = Server(n, sort, size, changes)
+    form = listed(sort, type="page", size=size, total="total", parallel=4)
+    reader = Reader(server, form)
+    pages = list(reader.pages(ahead))
+    assert server.untouched <= ids(pages)
+    assert reader.told == []
+    assert server.requests <= 2 * (n // size + 2 + ahead)
+
+
+def test_a_list_that_becomes_shorter_twice_is_told() -> None:
+    server = Server(20, "id", 5, [[], [("delete", 0)], [], [], [], [("delete", 0)]])
+    reader = Reader(server, listed("id", type="page", size=5, total="total"))
+    list(reader.pages())
+    assert reader.told == ["list_shrank"]
+    assert server.requests == 8
+
+
+@given(n=N, size=SIZES, changes=CHANGES)
+def test_a_full_pass_reads_what_moved_to_the_head(
+    n: int, size: int, changes: list[list[Change]]
+) -> None:
+    """Newest first: whatever is there at the end was seen, updated or not, unless it is new."""
+    kept = [[one for one in several if one[0] == "update"] for several in changes]
+    kept = [several if at < 2 + n // size else [] for at, several in enumerate(kept)]
+    server = Server(n, "-updated", size, kept[: max(n // size, 0)])
+    reader = Reader(server, listed("-updated", type="page", size=size), full=True)
+    assert ids(list(reader.pages())) == set(server.records)
+
+
+def test_an_unmoved_head_costs_one_request_and_gives_no_page() -> None:
+    server = Server(12, "-created", 5, [])
+    pages = list(Reader(server, listed("-created", type="page", size=5), full=True).pages())
+    assert [page.received for page in pages] == [5, 5, 2]
+    assert server.requests == 4 + 1  # the empty page, the head
+    one = Server(3, "-created", 5, [])
+    list(Reader(one, listed("-created", type="page", size=5, stop=["short"], total="total"),
+                full=True).pages())  # fmt: skip
+    assert one.requests == 1
