@@ -29,7 +29,8 @@ LISTS = (
 class Walk(msgspec.Struct, kw_only=True):
     """One walk in flight, an entry of `resume`.
 
-    `since: null` marks a full pass. `page_token` is the page to ask for next. `started_at` is the
+    `since: null` marks a full pass. `page_token` is the page to ask for next, told by the API at
+    `token_at`. `started_at` is the
     earlier of our clock and the API's at the start of the pass. Bounds, window and keys are in the
     form of STATE. With `order: asc`, `before` is the watermark at the start and `moved` the one
     that this walk set; `demoted` says that the order was a lie.
@@ -39,6 +40,7 @@ class Walk(msgspec.Struct, kw_only=True):
     until: Any = None
     window: list[Any] = msgspec.field(default_factory=list)
     page_token: Any = None
+    token_at: str | None = None
     max_seen: Any = None
     before: Any = None
     moved: Any = None
@@ -159,7 +161,7 @@ def _shown(token: Any) -> str | int | float | None:
 
 def key_name(incremental: Incremental) -> str:
     """What `replication_key` says in STATE; rows without a date have a window alone."""
-    return incremental.column or "window"
+    return incremental.column or ("token" if incremental.sync_token is not None else "window")
 
 
 def learnt_schema(data: dict[str, Any]) -> Iterable[list[str]]:

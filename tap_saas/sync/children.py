@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -22,8 +23,9 @@ from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import Parent
 from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
 from tap_saas.sync import readings
-from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
+from tap_saas.sync.bookmark import Bookmark, Walk
 from tap_saas.sync.feeds import Fed
+from tap_saas.sync.groups import Child, Group, Parents, text_of
 from tap_saas.sync.lanes import Lane, side_by_side
 from tap_saas.sync.partitions import Context, Fetch, Partition, Partitions, is_group
 from tap_saas.sync.passes import FORGOTTEN
@@ -36,31 +38,6 @@ UNFINISHED = "unfinished"  # the name of the group of those that an earlier pass
 
 Ask = Callable[[Context, Any, Any], Iterator[Page]]
 """(parent's values, since, page token) -> pages of its children."""
-
-
-class Group(msgspec.Struct, array_like=True):
-    """A group in flight: those that are done, and of those under way `[context, page token, when
-    their reading began]`.
-    """
-
-    name: Any
-    done: list[Context] = []
-    flying: list[tuple[Context, Any, str]] = []
-
-
-class Parents(msgspec.Struct, array_like=True):
-    """The bookmark's `parents`: the watermark of the parents' list, the last reading of all."""
-
-    watermark: Any = None
-    full_at: str | None = None
-
-
-class _Child:
-    """One parent whose children are read: from where on, and since when."""
-
-    def __init__(self, group: Group, context: Context, since: Any, begun: str) -> None:
-        self.group, self.context, self.since, self.begun = group, context, since, begun
-        self.went_on = False
 
 
 class Children:
@@ -102,6 +79,7 @@ class Children:
         self._before: dict[str, Any] = {}
         self._unfinished: dict[str, tuple[Context, Any]] = {}
         self._went_on = False
+        self._lock = threading.RLock()  # of the groups: lanes and the writer change them
         self._has_readings = readings.has_readings(stream)
         self.restarts = 0
 
@@ -125,7 +103,7 @@ class Children:
     def _once(self) -> Generator[Fed]:
         self._place = self._begin()
         self._groups = self._read_groups()
-        self._unfinished = {_text(one[0]): one for one in self._read_unfinished()}
+        self._unfinished = {text_of(one[0]): one for one in self._read_unfinished()}
         self._before = {text: since for text, (_, since) in self._unfinished.items()}
         yield from side_by_side(self._lanes(), self._parallel)
         if not self._skips.whole_stream:
@@ -180,7 +158,7 @@ class Children:
 
     def _lanes(self) -> Iterator[Lane]:
         """A lane for each parent that is not done."""
-        known = {_text(group.name): group for group in self._groups}
+        known = {text_of(group.name): group for group in self._groups}
         left_out = [Partition(json.loads(text)) for text in self._before]
         if left_out:
             yield from self._group_lanes(known, UNFINISHED, left_out)
@@ -190,27 +168,29 @@ class Children:
         if since is not None and incremental is not None:
             since = incremental.restore(since)
         for name, partitions in self._partitions.groups(self._stream, start, since):
-            fresh = [one for one in partitions if _text(one.context) not in self._before]
+            fresh = [one for one in partitions if text_of(one.context) not in self._before]
             yield from self._group_lanes(known, name, fresh)
 
     def _group_lanes(
         self, known: Mapping[str, Group], name: Any, partitions: list[Partition]
     ) -> Iterator[Lane]:
-        group = known.get(_text(name))
+        group = known.get(text_of(name))
         if group is None:
             group = Group(name, [], [])
-            self._groups.append(group)
-        flying = {_text(one[0]): one for one in group.flying}
-        done = {_text(context) for context in group.done}
-        todo = [one for one in partitions if _text(one.context) not in done]
-        self._left[_text(name)] = len(todo)
+            with self._lock:
+                self._groups.append(group)
+        flying = {text_of(one[0]): one for one in group.flying}
+        done = {text_of(context) for context in group.done}
+        todo = [one for one in partitions if text_of(one.context) not in done]
+        self._left[text_of(name)] = len(todo)
         for partition in todo:
             if self._skips.whole_stream:
                 return
-            _, token, begun = flying.get(_text(partition.context), (None, None, None))
+            _, token, begun = flying.get(text_of(partition.context), (None, None, None))
             yield self._lane(group, partition, token, begun)
-        self._whole.add(_text(name))
-        self._tidy()
+        with self._lock:
+            self._whole.add(text_of(name))
+            self._tidy()
 
     def _lane(self, group: Group, partition: Partition, token: Any, begun: str | None) -> Lane:
         context, since = partition.context, self._since(partition)
@@ -218,12 +198,11 @@ class Children:
         def lane() -> Generator[Fed]:
             def left_out(has_failed: bool) -> None:
                 if has_failed or self._moves:
-                    self._unfinished[_text(context)] = (context, self._store(since))
-                    self._keep_unfinished()
+                    self._leave(context, since)
 
-            child = _Child(group, context, since, begun or instant_text(self._now()))
+            child = Child(group, context, since, begun or instant_text(self._now()))
             pages = self._child(child, token)
-            yield from self._skips.unless(_text(context), pages, left_out)
+            yield from self._skips.unless(text_of(context), pages, left_out)
             if context not in group.done:
                 self._done(group, context)
 
@@ -231,7 +210,7 @@ class Children:
 
     def _since(self, partition: Partition) -> Any:
         """Where the children of a parent begin: at the watermark, unless it is newer than that."""
-        incremental, text = self._incremental, _text(partition.context)
+        incremental, text = self._incremental, text_of(partition.context)
         if incremental is None or self._sweep:
             return None
         if text in self._before:
@@ -253,7 +232,7 @@ class Children:
             None if since is None or self._incremental is None else self._incremental.store(since)
         )
 
-    def _child(self, child: _Child, token: Any) -> Generator[Fed]:
+    def _child(self, child: Child, token: Any) -> Generator[Fed]:
         """One parent's children; a forgotten page token begins them again."""
         try:
             yield from self._child_pages(child, token)
@@ -264,7 +243,7 @@ class Children:
             child.begun = instant_text(self._now())
             yield from self._child_pages(child, None)
 
-    def _child_pages(self, child: _Child, token: Any) -> Generator[Fed]:
+    def _child_pages(self, child: Child, token: Any) -> Generator[Fed]:
         columns = {n: value for n, value in child.context.items() if n in self._stream.context}
         if self._has_readings:
             columns[readings.COLUMN] = child.begun
@@ -278,18 +257,20 @@ class Children:
                 is_empty=page.token is None and page.next_token is None and not page.received,
             )
 
-    def _written(self, child: _Child, page: Page, seen: Seen) -> None:
+    def _written(self, child: Child, page: Page, seen: Seen) -> None:
         """A page of a child's is written."""
         self._note_keys(seen)
         group, context = child.group, child.context
         if page.next_token is None:
-            self._unfinished.pop(_text(context), None)
-            self._keep_unfinished()
+            with self._lock:
+                self._unfinished.pop(text_of(context), None)
+                self._keep_unfinished()
             self._done(group, context)
         else:
-            others = [one for one in group.flying if one[0] != context]
-            group.flying = [*others, (context, page.next_token, child.begun)]
-            self._keep()
+            with self._lock:
+                others = [one for one in group.flying if one[0] != context]
+                group.flying = [*others, (context, page.next_token, child.begun)]
+                self._keep()
 
     def _note_keys(self, seen: Seen) -> None:
         incremental, place = self._incremental, self._place
@@ -301,11 +282,12 @@ class Children:
 
     def _done(self, group: Group, context: Context) -> None:
         """All children of a parent are written, or left out."""
-        group.flying = [one for one in group.flying if one[0] != context]
-        group.done.append(context)
-        self._left[_text(group.name)] -= 1
-        self._tidy()
-        self._keep()
+        with self._lock:
+            group.flying = [one for one in group.flying if one[0] != context]
+            group.done.append(context)
+            self._left[text_of(group.name)] -= 1
+            self._tidy()
+            self._keep()
 
     def _tidy(self) -> None:
         """Forget groups that are done, but for the last one, from which the walk goes on."""
@@ -313,8 +295,8 @@ class Children:
             group
             for n, group in enumerate(self._groups)
             if n == len(self._groups) - 1
-            or _text(group.name) not in self._whole
-            or self._left[_text(group.name)] > 0
+            or text_of(group.name) not in self._whole
+            or self._left[text_of(group.name)] > 0
         ]
 
     @property
@@ -322,8 +304,15 @@ class Children:
         """True where a watermark leaves out what earlier passes have read."""
         return self._form.changed is not None or self._incremental is not None
 
+    def _leave(self, context: Context, since: Any) -> None:
+        """The next pass reads this parent's children from where this one should have."""
+        with self._lock:
+            self._unfinished[text_of(context)] = (context, self._store(since))
+            self._keep_unfinished()
+
     def _keep_unfinished(self) -> None:
-        self._bookmark.data["unfinished"] = [list(one) for one in self._unfinished.values()]
+        with self._lock:
+            self._bookmark.data["unfinished"] = [list(one) for one in self._unfinished.values()]
 
     def _keep(self) -> None:
         self._place.page_token = msgspec.to_builtins(self._groups)
@@ -397,8 +386,3 @@ class Children:
 
 def _is_forgotten(error: ApiError | PageTokenExpiredError) -> bool:
     return isinstance(error, PageTokenExpiredError) or error.status in FORGOTTEN
-
-
-def _text(value: Any) -> str:
-    """A context or a group's name as a text that is the same for the same values."""
-    return json.dumps(value, separators=(",", ":"), default=str)

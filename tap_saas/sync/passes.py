@@ -125,8 +125,9 @@ class Pass(msgspec.Struct, kw_only=True):
                 do="set start_date, or incremental.first in the connector",
             )
         since, until = incremental.restore(walk.since), incremental.restore(walk.until)
-        self.flying = {str(one.window): one for one in self.bookmark.walks if one.window}
-        self.flying[""] = msgspec.structs.replace(walk, window=[], page_token=None, max_seen=None)
+        bounds = msgspec.structs.replace(walk, window=[], page_token=None, max_seen=None)
+        flying = {str(one.window): one for one in self.bookmark.walks if one.window}
+        self.flying = {"": bounds, **flying}
 
         def lanes() -> Iterator[Lane]:
             for window in incremental.windows(since, until):
@@ -154,7 +155,8 @@ class Pass(msgspec.Struct, kw_only=True):
     def keep(self, walk: Walk) -> None:
         """Note where the walk is."""
         if walk.window:
-            self.bookmark.keep_walks([self.flying[""], *(v for k, v in self.flying.items() if k)])
+            # A copy first: another window's thread may begin one meanwhile.
+            self.bookmark.keep_walks(list(self.flying.values()))
         else:
             self.bookmark.keep_walk(walk)
 

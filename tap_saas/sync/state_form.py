@@ -69,5 +69,7 @@ def check(state: dict[str, Any]) -> None:
 def _check_instants(bookmark: _Bookmark) -> None:
     for walk in bookmark.resume:
         formats.read_instant(walk.started_at)
+        if walk.token_at is not None:
+            formats.read_instant(walk.token_at)
     if bookmark.last_success_ts is not None:
         formats.read_instant(bookmark.last_success_ts)

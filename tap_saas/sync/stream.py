@@ -19,6 +19,7 @@ from tap_saas.sync.columns import Columns, kind_of
 from tap_saas.sync.ledgers import LedgerStream
 from tap_saas.sync.output import StreamOutput
 from tap_saas.sync.run import Run
+from tap_saas.sync.sweeps import forced
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +127,16 @@ class SaasStream(Stream):
     @property
     def pulls(self) -> bool:
         """True where this run reads the stream's own list: by its feeds, or to close a gap."""
-        due = Bookmark(self.stream_state, self.name).data["due"]
-        return "pull" in self.run.feeds or bool(due)
+        return "pull" in self.run.feeds or forced(self._whole, self.run.now()) is not None
+
+    @property
+    def awaits_activation(self) -> bool:
+        """True where the state proves a sweep written that the target was not told of."""
+        return bool(self._whole.data["activate"])
+
+    @property
+    def _whole(self) -> Bookmark:
+        return Bookmark(self.stream_state, self.name)
 
     @property
     def is_incremental(self) -> bool:
@@ -146,7 +155,7 @@ class SaasStream(Stream):
         page.
         """
         self.recall()
-        if not self.pulls:
+        if not (self.pulls or self.awaits_activation):
             return
         self._tap.message_writer.write_page(self.announce(self.columns))  # type: ignore[attr-defined]
 
@@ -173,7 +182,7 @@ class SaasStream(Stream):
         from tap_saas.sync.stream_sync import StreamSync
 
         yield from ()
-        if self.run.planned_end is not None or not self.pulls:
+        if self.run.planned_end is not None or not (self.pulls or self.awaits_activation):
             return
         try:
             StreamSync(self).run()

@@ -39,8 +39,10 @@ class StreamSync:
         self._emitted = 0
 
     def run(self) -> None:
-        """Sync the stream; raises as `follow` does."""
-        if not self._is_fresh():
+        """Sync the stream, or only tell the target of a sweep; raises as `follow` does."""
+        if not self._stream.pulls:
+            self._activate()
+        elif not self._is_fresh():
             follow(self._run, self._stream.name, self._counted, self._end)
 
     def _is_fresh(self) -> bool:

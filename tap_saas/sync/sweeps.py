@@ -46,6 +46,19 @@ class Swept(msgspec.Struct, array_like=True):
     received: int
 
 
+def forced(bookmark: Bookmark, now: datetime) -> str | None:
+    """Why a full pass is due that nobody planned: a source has a gap; `None` where none is.
+
+    The bookmark's `due` is `[why]`, and `[why, not before]` once a pass for it did not count.
+    """
+    match bookmark.data["due"]:
+        case [why, str(not_before)]:
+            return str(why) if now >= formats.read_instant(not_before) else None
+        case [why, *_]:
+            return str(why)
+    return None
+
+
 class Sweeping:
     """The sweeps of one stream in one run; `rules` is `None` where the stream asks for none."""
 
@@ -83,10 +96,12 @@ class Sweeping:
             if not self._bookmark.walks:  # its pass is not begun, or its end was not noted
                 self.flight = Flight(self.flight.version, self.flight.started_at)
             return True
-        forced = self._bookmark.data["due"] or (["retention"] if expired and self._rules else [])
-        if not (forced or self._is_due()) or self._bookmark.walks:
+        why = forced(self._bookmark, self._now)
+        if why is None and self._rules is not None:
+            why = "retention" if expired else "due" if self._is_due(self._rules) else None
+        if why is None or self._bookmark.walks:
             return False
-        log.info("%s: sweep: a full pass (%s)", self._stream, forced[0] if forced else "due")
+        log.info("%s: sweep: a full pass (%s)", self._stream, why)
         last: Swept | None = self._read("swept", Swept)
         version = int(self._now.timestamp() * 1000) - MARGIN_MS
         if last is not None:
@@ -95,11 +110,9 @@ class Sweeping:
         self._keep()
         return True
 
-    def _is_due(self) -> bool:
-        if self._rules is None:
-            return False
+    def _is_due(self, rules: Sweep) -> bool:
         last: Swept | None = self._read("swept", Swept)
-        return last is None or self._now - formats.read_instant(last.at) >= self._rules.every
+        return last is None or self._now - formats.read_instant(last.at) >= rules.every
 
     def _keep(self) -> None:
         self._bookmark.data["sweep"] = msgspec.to_builtins(self.flight)
@@ -134,6 +147,9 @@ class Sweeping:
         else:
             log.warning("%s: the sweep does not count: %s; nothing is marked", self._stream, why)
             done.received = 0 if last is None else last.received
+            if data["due"]:
+                again = self._now + (self._rules or DEFAULT).every
+                data["due"] = [data["due"][0], instant_text(again)]
         data["swept"] = msgspec.to_builtins(done)
         data["sweep"], self.flight = [], None
 
@@ -145,6 +161,8 @@ class Sweeping:
             return "the API made the pass begin again"
         if flight.rejected > rules.allow:
             return f"{flight.rejected} records were rejected (allow: {rules.allow})"
+        if not flight.received:
+            return "the list is empty"
         if last and flight.received < last * (1 - rules.max):
             gone = 100 * (1 - flight.received / last)
             return (
