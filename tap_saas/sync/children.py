@@ -23,7 +23,7 @@ from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import Parent
 from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
 from tap_saas.sync import readings
-from tap_saas.sync.bookmark import Bookmark, Walk
+from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.groups import Child, Group, Parents, text_of
 from tap_saas.sync.lanes import Lane, side_by_side

@@ -40,17 +40,21 @@ class EventFeed:
         self._run, self._name, self._form, self._bookmark = run, name, log_form, bookmark
 
     def gap(self) -> str | None:
-        """Why the streams of the log need a full pass; `None` where they do not."""
+        """Why the streams of the log need a full pass, another text after each further period of
+        `retention`; `None` where they do not.
+        """
         incremental = self._form.incremental
-        if incremental is None:
-            return None
-        watermark = self._bookmark.watermark(incremental)
-        if watermark is None or not incremental.expired(watermark, self._run.now()):
+        watermark = None if incremental is None else self._bookmark.watermark(incremental)
+        if incremental is None or incremental.retention is None or watermark is None:
             return None
         last = self._bookmark.data["last_success_ts"]
-        if last is not None and not incremental.expired(read_instant(last), self._run.now()):
-            return None  # read to its end since then: nothing has happened
-        return f"the watermark of {self._name} is older than its retention"
+        # Where it was read to its end since then, nothing has happened between.
+        read_to = watermark if last is None else max(watermark, read_instant(last))
+        age = self._run.now() - read_to
+        if age <= incremental.retention:
+            return None
+        periods = age // incremental.retention
+        return f"the log {self._name} was read before its retention ({periods} times that ago)"
 
     def pages(self) -> Iterator[Came]:
         """The events since the watermark.

@@ -60,10 +60,13 @@ class QueueFeed:
         return Place(mark.epoch, mark.offset, mark.mark)
 
     def gap(self) -> str | None:
-        """Why the streams of the source need a full pass; `None` where they do not."""
+        """Why the streams of the source need a full pass, a text of its own for each such case;
+        `None` where they do not.
+        """
         if not self._start.gap or self._place is None:
             return None
-        return f"the queue no longer has all events of {self._source} ({self._start.why})"
+        why = f"{self._start.why}; this is the queue {self._queue.epoch[:8]}"
+        return f"the queue no longer has all events of {self._source} ({why})"
 
     def acknowledge(self) -> None:
         """Tell the queue what the state that this run was started with proves written."""

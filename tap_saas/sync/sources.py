@@ -91,12 +91,18 @@ class Sources:
             for route in form.routes
             if route.stream in self._streams
         }
-        gap = feed.gap()
-        if gap is not None:
+        self._tell_gap(bookmark, feed.gap(), streams)
+        self._sources.append(Source(self._tap, self._run, name, form, bookmark, feed, streams))
+
+    @staticmethod
+    def _tell_gap(bookmark: Bookmark, gap: str | None, streams: Mapping[str, SaasStream]) -> None:
+        """Let the streams know of a gap, each gap once: it is there until something new is read."""
+        told = [] if gap is None else [gap]
+        if told and bookmark.data["due"] != told:
             log.warning("%s; a full pass of %s follows", gap, ", ".join(streams))
             for stream in streams.values():
-                Bookmark(stream.stream_state, stream.name).data["due"] = [gap]
-        self._sources.append(Source(self._tap, self._run, name, form, bookmark, feed, streams))
+                Bookmark(stream.stream_state, stream.name).data["due"] = [*told]
+        bookmark.data["due"] = told
 
     def sync(self) -> None:
         """Read all sources; a failure is told and does not stop the others."""

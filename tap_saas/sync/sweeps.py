@@ -92,9 +92,12 @@ class Sweeping:
         `expired` says that the API no longer has what changed since the watermark. A pass in flight
         is ended first.
         """
+        if self.flight is not None and not self._bookmark.walks:
+            if self._bookmark.succeeded_since(self.flight.started_at):
+                self.end(0, 0)  # the last run was ended between the last page and the end
+                return False
+            self.flight = Flight(self.flight.version, self.flight.started_at)
         if self.flight is not None:
-            if not self._bookmark.walks:  # its pass is not begun, or its end was not noted
-                self.flight = Flight(self.flight.version, self.flight.started_at)
             return True
         why = forced(self._bookmark, self._now)
         if why is None and self._rules is not None:
