@@ -170,6 +170,7 @@ def test_discovery_about_and_test_modes_write_what_they_promise(folder: Path, bo
     catalog = json.loads(shop.tap("--discover").out)
     assert {entry["tap_stream_id"] for entry in catalog["streams"]} == {
         *STREAMS,
+        "_readings",
         "_rejects",
         "_runs",
     }

@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import re
+import select
 import struct
 import termios
 from collections.abc import Iterator
@@ -29,17 +30,16 @@ class Terminal:
     def __init__(self) -> None:
         self._other, self.file = pty.openpty()
         self.resize(20, 80)
-        os.set_blocking(self._other, False)
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def written(self) -> str:
-        """What was written since the last call."""
-        try:
-            return os.read(self._other, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        """What was written since the last call; the kernel passes it on in its own time."""
+        text = b""
+        while select.select([self._other], [], [], 0.2)[0]:
+            text += os.read(self._other, 1 << 16)
+        return text.decode()
 
     def close(self) -> None:
         os.close(self.file)
