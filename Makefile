@@ -7,7 +7,7 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: demo test bench lock clean
+.PHONY: demo test bench lock reference clean
 
 demo: .venv/demo
 	@$(BIN)/saasctl demo run
@@ -37,6 +37,9 @@ bench: .venv/dev
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
 	  pyproject.toml -o requirements.lock
+
+reference: .venv/dev
+	$(BIN)/saasctl schema --markdown > docs/language.md
 
 clean:
 	rm -rf .venv .meltano .tap-saas .pytest_cache .mypy_cache .ruff_cache .hypothesis

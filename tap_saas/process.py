@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from tap_saas.errors import TapSaasError
+from tap_saas.errors import ConfigError, TapSaasError, TargetError
+from tap_saas.redact import mask_known, shortened
 
 log = logging.getLogger(__name__)
 SIGINT_EXIT = 130
@@ -19,7 +20,9 @@ SIGINT_EXIT = 130
 def guarded(work: Callable[[], Any], name: str) -> int:
     """Run `work`; the exit code of the process. An integer that it gives is the code."""
     try:
+        _open_streams()
         result = work()
+        sys.stdout.flush()
     except TapSaasError as error:
         _tell(name, str(error))
         _let_go_of_stdout()
@@ -28,10 +31,15 @@ def guarded(work: Callable[[], Any], name: str) -> int:
         return SIGINT_EXIT
     except click.ClickException as error:
         _tell(name, f"{error.format_message()} (see {name} --help)")
-        return 2
+        return ConfigError.exit_code
     except BrokenPipeError:
         _let_go_of_stdout()
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _tell(name, f"{where}{error.strerror or error}; free some space, or mend the permissions")
+        _let_go_of_stdout()
+        return ConfigError.exit_code
     except KeyboardInterrupt:
         return SIGINT_EXIT
     except SystemExit as end:
@@ -46,14 +54,32 @@ def guarded(work: Callable[[], Any], name: str) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _open_streams() -> None:
+    """Put a stream that nobody reads in place of a closed stderr; refuse a closed stdout.
+
+    Else a file that is opened would be number 1 or 2, where libraries write their complaints.
+    """
+    is_closed = sys.stdout is None
+    if is_closed:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+    if is_closed:
+        raise TargetError("standard output is closed", do="give it a pipe or a file")
+
+
 def _tell(name: str, text: str) -> None:
-    for line in text.splitlines():
-        sys.stderr.write(f"{name}: {line}\n")
+    try:
+        for line in shortened(mask_known(text)).splitlines():
+            sys.stderr.write(f"{name}: {line}\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _let_go_of_stdout() -> None:
     """Nothing more can be written: the interpreter's own flush at exit would complain."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
 import threading
+import weakref
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
 # A shorter secret would blank out ordinary words everywhere.
 SHORTEST = 4
 KEPT = 64
+TELLING = 8  # so many letters of a secret's beginning, or half of it, tell too much
+LONGEST_LINE = 4_000  # letters of what is told; cut after it was masked
+_CUT = re.compile(r"(\.\.\.|…)")
 
 
 class Redactor:
     """Masks secret values, and what they look like inside URLs, JSON and base64. Thread-safe.
 
-    What `learn` adds are tokens that live for a while: the newest `KEPT` of them are masked.
+    What `learn` adds are tokens that live for a while: the newest `KEPT` of them are masked. The
+    beginning of a secret is masked too, where a text was cut in it and `...` says so.
     """
+
+    alive: ClassVar[weakref.WeakSet[Redactor]] = weakref.WeakSet()
+    """All that there are: what a process tells at its end may hold anybody's secrets."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
@@ -28,6 +38,7 @@ class Redactor:
         self._learnt: dict[str, None] = {}
         self._forms: tuple[str, ...] = ()
         self._compile()
+        Redactor.alive.add(self)
 
     def add(self, *secrets: str) -> None:
         """Masks these values too, from now on."""
@@ -55,21 +66,43 @@ class Redactor:
         # Longest first. For some hundred words this is far faster than one regular expression.
         for form in self._forms:
             text = text.replace(form, MASK)
+        if self._forms and _CUT.search(text):
+            pieces = _CUT.split(text)
+            pieces[:-1:2] = map(self._without_beginning, pieces[:-1:2])
+            text = "".join(pieces)
         return text
+
+    def _without_beginning(self, piece: str) -> str:
+        """A text that was cut at its end, without the beginning of a secret there."""
+        for form in self._forms:
+            least = max(SHORTEST, min(len(form) // 2, TELLING))
+            at = piece.find(form[:least], max(0, len(piece) - len(form) + 1))
+            while at >= 0:
+                if form.startswith(piece[at:]):
+                    return piece[:at] + MASK
+                at = piece.find(form[:least], at + 1)
+        return piece
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may be written: plain, in a URL, in JSON, in a repr, in base64."""
+    """How a secret may be written: plain, in a URL, JSON, HTML or a repr, twice so, in base64."""
     if len(secret) < SHORTEST:
         return
     yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for inner in (secret, _in_json(secret)):
+        yield _in_json(inner)
+        yield json.dumps(inner, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
-    for quoted in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+    yield html.escape(secret)
+    once = quote(secret, safe="")
+    for quoted in (quote(secret), once, quote_plus(secret), quote(once, safe="")):
         yield quoted
         yield re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
     yield from _inside_base64(secret.encode())
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 def _inside_base64(secret: bytes) -> Iterator[str]:
@@ -94,8 +127,26 @@ class MaskingFormatter(logging.Formatter):
         self.redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """The masked line."""
-        return self.redactor.mask(self.inner.format(record))
+        """The masked line, or the lines of a trace."""
+        return shortened(self.redactor.mask(self.inner.format(record)))
+
+
+def mask_known(text: str) -> str:
+    """The text without the secrets of all redactors that there are."""
+    for redactor in list(Redactor.alive):
+        text = redactor.mask(text)
+    return text
+
+
+def shortened(text: str) -> str:
+    """The text with the middle of lines left out that are longer than anybody reads."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    half = LONGEST_LINE // 2 - 10
+    lines = text.split("\n")
+    return "\n".join(
+        line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}" for line in lines
+    )
 
 
 def mask_logs(redactor: Redactor) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
@@ -65,6 +67,10 @@ class TapSaaS(Tap):
         self._samples = samples
         super().__init__(config=given, **{**kwargs, "parse_env_config": False})
         sdk.install_state_line(self)
+        in_main = threading.current_thread() is threading.main_thread()
+        # `nohup` ignores it: then so do we.
+        if in_main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self._handle_termination)
 
     @classmethod
     def quiet(

@@ -1,4 +1,4 @@
-"""A Meltano project of a test's own: the plugins of the repository's meltano.yml, installed already.
+"""A Meltano project of a test's own: the plugins of our meltano.yml, installed already.
 
 Meltano runs as the real process, in a session of its own: killed with -9 it leaves a tap and a
 target that live on for a while, as it does anywhere.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psycopg
 from harness import SCHEMA, Pipeline
 from sandbox_api import KEY, Sandbox
 from singer_output import Done
@@ -77,6 +78,12 @@ NAMED = """\
         stream: customers
         fetch: {path: "/customers/{id}", records: $, values: {id: $.data.object.id}}
 """
+BY_TIME = """\
+    incremental:
+      {key: created, format: epoch_s, start: {send: param:created_after, format: iso8601},
+       order: asc, retention: 30d}
+"""
+"""An event log in order of time, with the usual lag."""
 TOLD = "    id: $.id\n    type: $.type\n    time: $.occurred_at\n    routes:\n"
 
 
@@ -182,16 +189,20 @@ class Shop(Pipeline):
         """Take the last STATE of a run as proven."""
         self.state.write_text(json.dumps(done.last_state))
 
-    def flow(self, *feeds: str, cut: int | None = None, **config: Any) -> Done:
-        """Tap and target; with `cut` the tap is killed when so many bytes have passed."""
+    def flow(self, *feeds: str, part: float = 1.0, **config: Any) -> Done:
+        """Tap and target; the tap is killed when this part of its output has passed."""
         done = self.drain(*feeds, **config)
-        if cut is None:
-            assert done.code == 0, done.told
-        out = done.out[:cut]
-        whole = out[: out.rfind(b"\n") + 1]
+        assert done.code == 0, done.told
+        cut = done.out[: int(len(done.out) * part)]
+        whole = cut[: cut.rfind(b"\n") + 1]
         if whole:
             self.load_here(whole)
-        return Done(done.code, whole, done.told)
+        return Done(0, whole, done.told)
+
+    def forget_tables(self) -> None:
+        """Take all tables out of the database."""
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
     def _config(self, more: Mapping[str, Any]) -> dict[str, Any]:
         return {**json.loads(self.config.read_text()), "progress": False, **more}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tap_saas.connector.model import Connector
 
 
 @click.command()
@@ -14,24 +17,28 @@ import click
 def meltano(connector: str) -> None:
     """Print the Meltano plugins for CONNECTOR; paste them into meltano.yml.
 
-    Secrets stay out of it: put them into .env under the names that are printed as comments.
+    A connector with webhooks or event logs has two jobs, each with a state of its own: the pull,
+    every hour, and the drain, in a loop; both write into the same tables. Secrets stay out of it:
+    put them into .env under the names that are printed as comments.
     """
     from ruamel.yaml import YAML
 
     from tap_saas.connector.load import outline
 
     shown = outline(connector)
-    name, settings = shown.name, shown.settings
-    reference = connector if "/" in connector or connector.endswith((".yaml", ".yml")) else name
+    reference = (
+        connector if "/" in connector or connector.endswith((".yaml", ".yml")) else shown.name
+    )
     if Path(reference).suffix and "/" not in reference:
         reference = f"./{reference}"
     out = io.StringIO()
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(_plugins(name, reference, settings), out)
+    yaml.dump(_project(shown, reference), out)
     click.echo(out.getvalue().rstrip())
-    click.echo("# .env:")
-    for setting, about in settings.items():
+    for line in (*_drain_lines(shown), "# .env:"):
+        click.echo(line)
+    for setting, about in shown.settings.items():
         if about.env is None:
             continue
         click.echo(f"#   {about.env}=...  # {about.description or setting}")
@@ -40,15 +47,15 @@ def meltano(connector: str) -> None:
     )
 
 
-def _plugins(name: str, reference: str, settings: dict[str, Any]) -> dict[str, Any]:
-    plain = {n: s.default for n, s in settings.items() if not s.secret and s.default is not None}
-    config: dict[str, Any] = {"connector": reference}
-    if plain:
-        config["settings"] = plain
-    job = f"saasctl:prepare-{name} tap-{name} target-postgres"
+def _project(shown: Connector, reference: str) -> dict[str, Any]:
+    name, drained = shown.name, _drained(shown)
+    extractors, tasks = [_pull(shown, reference)], {name: f"tap-{name}"}
+    if drained:
+        extractors.append(_drain(shown))
+        tasks[f"{name}-drain"] = f"tap-{name}-drain"
     return {
         "plugins": {
-            "extractors": [{"name": f"tap-{name}", "inherit_from": "tap-saas", "config": config}],
+            "extractors": extractors,
             "utilities": [
                 {
                     "name": "saasctl",
@@ -56,6 +63,59 @@ def _plugins(name: str, reference: str, settings: dict[str, Any]) -> dict[str, A
                 }
             ],
         },
-        "jobs": [{"name": name, "tasks": [job]}],
+        "jobs": [
+            {"name": job, "tasks": [f"saasctl:prepare-{name} {tap} target-postgres"]}
+            for job, tap in tasks.items()
+        ],
         "schedules": [{"name": f"{name}-hourly", "job": name, "interval": "@hourly"}],
     }
+
+
+def _drained(shown: Connector) -> list[str]:
+    """The feeds that are read in a loop: the queue; without webhooks the event logs."""
+    if shown.webhooks:
+        return ["webhooks"]
+    return ["events"] if shown.events else []
+
+
+def _pull(shown: Connector, reference: str) -> dict[str, Any]:
+    plain = {
+        name: setting.default
+        for name, setting in shown.settings.items()
+        if not setting.secret and setting.default is not None
+    }
+    config: dict[str, Any] = {"connector": reference}
+    if plain:
+        config["settings"] = plain
+    if shown.webhooks:
+        config["feeds"] = ["pull", *(["events"] if shown.events else [])]
+    elif shown.events:
+        config["feeds"] = ["pull"]
+    return {"name": f"tap-{shown.name}", "inherit_from": "tap-saas", "config": config}
+
+
+def _drain(shown: Connector) -> dict[str, Any]:
+    """The same tap with other feeds, into the schema that Meltano gives the first one."""
+    config: dict[str, Any] = {"feeds": _drained(shown)}
+    consumers = {one.consumers[0] for one in shown.webhooks.values()}
+    if consumers - {"main"}:
+        config["consumer"] = min(consumers)
+    tap = f"tap-{shown.name}"
+    return {
+        "name": f"{tap}-drain",
+        "inherit_from": tap,
+        "load_schema": tap.replace("-", "_"),
+        "config": config,
+    }
+
+
+def _drain_lines(shown: Connector) -> list[str]:
+    """How the drain is run, and what fills its queue."""
+    drained = _drained(shown)
+    if not drained:
+        return []
+    every = "5s" if shown.webhooks else "1m"
+    lines = [f"# saasctl loop --every {every} -- meltano run {shown.name}-drain"]
+    if shown.webhooks:
+        lines.append("# its queue is filled by: saasctl webhooks serve")
+    return lines

@@ -69,10 +69,7 @@ class Ahead:
             self._slots.pop().is_dropped = True
 
     def close(self) -> None:
-        """End the threads after the requests in flight.
-
-        One that waits for its budget or its retry may take an hour: it is not waited for.
-        """
+        """End the threads after the requests in flight; one that takes long is not waited for."""
         self.drop()
         for _ in self._threads:
             self._asked.put(None)

@@ -7,8 +7,8 @@ from tap_saas.connector.paginator import Cap, FirstPage, Paginator
 from tap_saas.errors import ApiError
 
 _DO = {
-    "split": "make incremental.window smaller, or read the stream incrementally",
-    "seek": "read the stream incrementally, in order of its replication key",
+    "split": "only windows of time can read it: neither a full pass nor a sweep can",
+    "seek": "only an incremental pass in order of the replication key can read it",
 }
 
 
@@ -16,6 +16,7 @@ class OverCapError(ApiError):
     """The list has more records than the API shows; what it showed may have been read."""
 
     def __init__(self, cap: Cap) -> None:
+        self.cap = cap
         super().__init__(
             f"the list has {cap.records:,} records or more, and the API shows no more of it",
             do=_DO[cap.then],

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tap_saas.connector.exchange import Page, PageToken
+from tap_saas.connector.paginator import shown
 from tap_saas.errors import ApiError
 
 REMEMBERED = 100_000  # page tokens of a walk, about 10 MB
@@ -27,7 +28,7 @@ class Circles:
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         if digest in self._tokens:
             raise fail(
-                f"the page token {token_text(token)[:80]!r} comes again: the list never ends"
+                f"the page token {shown(token_text(token))} comes again: the list never ends"
             )
         self._tokens.add(digest)
         self._order.append(digest)

@@ -20,6 +20,7 @@ from tap_saas.client.sender import NO_STREAM, Job, Sender, Where
 from tap_saas.client.session import Transport, canonical
 from tap_saas.client.stores import open_store
 from tap_saas.client.tokens import TokenStore
+from tap_saas.client.walk_stop import WalkStop
 from tap_saas.connector.auth import Auth, OAuth2, Token
 from tap_saas.connector.budget import Budget
 from tap_saas.connector.exchange import Request, Response
@@ -61,7 +62,7 @@ class Client:
 
     `home` keeps tokens and budgets for other runs, None keeps them for this process only;
     `budget_store` names a database that keeps the budgets instead, for other machines too.
-    `deadline` is when the run ends, on `time.monotonic`.
+    `deadline` is when the run ends, on `time.monotonic`, `most_requests` how many it may make.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Client:
         redactor: Redactor,
         budget_store: str | None = None,
         deadline: float | None = None,
+        most_requests: int | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connector = connector
@@ -91,7 +93,7 @@ class Client:
             self._transport,
             self._limiter,
             report,
-            stop=stop,
+            most=most_requests,
             deadline=deadline,
             redactor=redactor,
             say=self._say,
@@ -116,11 +118,12 @@ class Client:
         *,
         where: Where,
         decode: Decode | None = None,
+        stop: threading.Event | None = None,
     ) -> Outcome:
         """The outcome of an unsigned request, after all the tries that it takes.
 
         `form` says how it is sent, None means as the connector says. A ValueError of `decode` means
-        a broken body, which is asked for again.
+        a broken body, which is asked for again. `stop` ends its waits, else the end of the run.
 
         Raises:
             ApiError: The API answers wrongly, or not at all.
@@ -130,13 +133,17 @@ class Client:
         """
         options: Options = form or self._connector
         rules = _rules(form, options.responses)
-        job = self._job(options, request, where, self._login(options, where))
+        job = self._job(options, request, where, self._login(options, where), stop=stop)
         return self._run(job, lambda response: judge(response, rules), decode)
 
     def token(self, form: RequestForm | None = None, where: Where | None = None) -> dict[str, Any]:
         """The JSON answer of the OAuth token, for `{token.FIELD}`; empty without OAuth."""
         token = self._login(form or self._connector, where or Where()).token()
         return {} if token is None else token.answer
+
+    def walk_stop(self) -> WalkStop:
+        """What ends the waits of one walk, and of no other."""
+        return WalkStop(self._stop)
 
     def tell(self, where: Where, what: str) -> None:
         """Count in the report what went wrong with a list, by its short name."""
@@ -160,7 +167,13 @@ class Client:
         )
 
     def _job(
-        self, options: Options, request: Request, where: Where, login: Login, label: str = ""
+        self,
+        options: Options,
+        request: Request,
+        where: Where,
+        login: Login,
+        label: str = "",
+        stop: threading.Event | None = None,
     ) -> Job:
         proxy = options.http.proxy
         filled = UNSET if proxy is None else proxy.fill({**self._values, **where.context})
@@ -168,7 +181,7 @@ class Client:
             options.retry,
             where.label(self._connector.name) + label,
             stream=where.stream or NO_STREAM,
-            stop=self._stop,
+            stop=stop or self._stop,
             limiter=self._limiter,
             report=self._report,
             say=self._say,
@@ -179,6 +192,7 @@ class Client:
             where=where,
             login=login,
             patience=patience,
+            stop=stop or self._stop,
             proxy=None if filled is UNSET else str(filled),
         )
 
@@ -229,6 +243,7 @@ class Client:
             raise self._again(job, response, verdict)
         if verdict.then in {"fail", "login"}:
             raise self._refused(job, response, verdict, token)
+        verdict = msgspec.structs.replace(verdict, message=self._shown(verdict.message))
         if verdict.then != "ok" or decode is None:
             return Outcome(response=response, verdict=verdict)
         return Outcome(response=response, verdict=verdict, decoded=self._decoded(response, decode))

@@ -48,6 +48,13 @@ class BudgetSpentError(TapSaasError):
         )
 
 
+class RequestsSpentError(BudgetSpentError):
+    """The run has made all the requests that it may: a planned end, no failure."""
+
+    def __init__(self, most: int) -> None:
+        TapSaasError.__init__(self, f"max_requests is reached ({most})")
+
+
 class StoppedError(TapSaasError):
     """The run was told to stop while it waited for a budget."""
 
@@ -90,7 +97,7 @@ class Limiter:
     """
 
     def __init__(
-        self, store: Store, *, scope: str, holder: str | None = None, margin_s: float = 0.03
+        self, store: Store, *, scope: str, holder: str | None = None, margin_s: float = 0.04
     ) -> None:
         self._store = store
         self._scope = scope

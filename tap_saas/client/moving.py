@@ -27,7 +27,7 @@ from tap_saas.connector.records_form import RecordsForm
 from tap_saas.errors import ApiError, PageTokenExpiredError
 
 log = logging.getLogger(__name__)
-MAX_BACKS = 3  # in a row, without coming further in the list
+MAX_BACKS = 3  # in a row, without a page that ends with a record that the page before had not
 LOST = "list_shrank"
 
 
@@ -146,14 +146,16 @@ class Counted(Steps):
             self.spot = self._turned(after)
             return
         position = paginator.position(following)
-        if position > self._furthest:
-            self._furthest, self._backs = position, 0
+        self._furthest = max(self._furthest, position)
+        keys = self._keys(page.records[-KEPT:])
+        if keys and keys[-1] not in spot.keys:
+            self._backs = 0
         overlaps = not self._overlaps or position < at + page.received
         self.spot = msgspec.structs.replace(
             after,
             token=following,
             records=records,
-            keys=self._keys(page.records[-KEPT:]) if overlaps and first.received else [],
+            keys=keys if overlaps and first.received else [],
             head=self._head(spot, page),
         )
 

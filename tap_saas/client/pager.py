@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -74,7 +75,8 @@ def walk(
         SkipPartition, RestartPass: the verdict about a page.
     """
     steps = _steps(client, stream, token, where, rereads_head)
-    fetcher = _Fetcher(client, stream, request, decode, where)
+    stop = client.walk_stop()
+    fetcher = _Fetcher(client, stream, request, decode, where, stop)
     ahead = Ahead(fetcher.fetch, _width(stream.pagination), ahead_bytes)
     try:
         while steps.spot is not None:
@@ -90,6 +92,7 @@ def walk(
         error.args = (str(error),)
         raise
     finally:
+        stop.set()
         ahead.close()
 
 
@@ -123,9 +126,16 @@ class _Fetcher:
     """Fetches single pages of one walk. Thread-safe."""
 
     def __init__(
-        self, client: Client, stream: RecordsForm, request: Request, decode: Decode, where: Where
+        self,
+        client: Client,
+        stream: RecordsForm,
+        request: Request,
+        decode: Decode,
+        where: Where,
+        stop: threading.Event,
     ) -> None:
         self._client = client
+        self._stop = stop
         self._stream = stream
         self._paginator = stream.pagination
         self._request = request
@@ -143,7 +153,11 @@ class _Fetcher:
         is_spent = token is not None and self._paginator.is_consuming
         try:
             outcome = self._client.send(
-                self._once if is_spent else self._stream, request, where=where, decode=self._decode
+                self._once if is_spent else self._stream,
+                request,
+                where=where,
+                decode=self._decode,
+                stop=self._stop,
             )
         except ApiError as error:
             is_lost = isinstance(error.__cause__, AgainError) or error.status in _FORGOTTEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -12,7 +13,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
-from tap_saas.client.limiter import Buckets, Limiter
+from tap_saas.client.limiter import Buckets, Limiter, RequestsSpentError
 from tap_saas.client.login import Login, Options
 from tap_saas.client.patience import AgainError, Patience, Say
 from tap_saas.client.session import Transport, canonical
@@ -54,6 +55,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, kw_only=True):
     """A request, how it is sent and who asks; `buckets` are those of its last try.
 
+    `stop` ends its waits.
     A request for a token takes no lease of `concurrent`: whoever has one may wait for the token.
     """
 
@@ -62,13 +64,14 @@ class Job(msgspec.Struct, kw_only=True):
     where: Where
     login: Login
     patience: Patience
+    stop: threading.Event
     proxy: str | None
     is_leased: bool = True
     buckets: Buckets = ()
 
 
 class Sender:
-    """Sends jobs, one try at a time. Thread-safe."""
+    """Sends jobs, one try at a time, and no more requests than `most`. Thread-safe."""
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class Sender:
         limiter: Limiter,
         report: Report,
         *,
-        stop: threading.Event,
+        most: int | None,
         deadline: float | None,
         redactor: Redactor,
         say: Say,
@@ -84,7 +87,8 @@ class Sender:
         self._transport = transport
         self._limiter = limiter
         self._report = report
-        self._stop = stop
+        self._most = most
+        self._numbers = itertools.count(1)
         self._deadline = deadline
         self._redactor = redactor
         self._say = say
@@ -95,6 +99,7 @@ class Sender:
         Raises:
             AgainError: No whole answer came.
             ApiError: Too many redirects, or one from https to http.
+            RequestsSpentError: It would be one request more than the run may make.
         """
         request = job.request
         for _ in range(MOST_REDIRECTS + 1):
@@ -116,10 +121,12 @@ class Sender:
         """One request within its budgets; a token that died waiting for them is renewed."""
         path = below(request.url, job.login.base_url(token))
         values = job.login.values(token)
+        if self._most is not None and next(self._numbers) > self._most:
+            raise RequestsSpentError(self._most)
         buckets = self._limiter.buckets(job.options.budgets, request.method, path, values)
         job.buckets = buckets if job.is_leased else tuple(map(_without_lease, buckets))
         with self._limiter.slot(
-            job.buckets, stop=self._stop, deadline=self._deadline, on_wait=job.patience.waiting
+            job.buckets, stop=job.stop, deadline=self._deadline, on_wait=job.patience.waiting
         ) as slot:
             job.patience.granted(slot)
             token = job.login.token(admitted=True)

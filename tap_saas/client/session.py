@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
@@ -29,6 +30,15 @@ REQUEST_IDS = (
     "X-Ms-Request-Id", "X-GitHub-Request-Id", "X-Shopify-Request-Id", "X-Trace-Id", "X-B3-TraceId",
     "Traceparent", "X-Cloud-Trace-Context", "CF-Ray",
 )  # fmt: skip
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """urllib3 tells of a header that it cannot read with a trace, and goes on."""
+    record.exc_info = None
+    return True
+
+
+logging.getLogger("urllib3.connection").addFilter(_without_trace)
 
 
 class Transport:

@@ -193,15 +193,26 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return None
         return f"{name}:{blake2s(str(value).encode(), digest_size=8).hexdigest()}"
 
+    @property
+    def reserved(self) -> int:
+        """How many requests stay for others of what an API says is left.
+
+        With several limits it is not known of which of them the API speaks: then none.
+        """
+        limits = [limit for limit in self.limits if limit.requests is not None]
+        if len(limits) != 1:
+            return 0
+        return math.ceil((limits[0].requests or 0) * limits[0].reserve - 1e-9)
+
     def learn(self, response: Response) -> Learnt | None:
-        """What an answer says of the API's own count, if anything."""
+        """What an answer says of the API's own count, less what is reserved, if anything."""
         if self.remaining is None or self.reset is None:
             return None
         remaining = _number(self.remaining.read(response))
         reset_s = self.reset.seconds(response)
         if remaining is None or reset_s is None:
             return None
-        return Learnt(max(0, int(remaining)), reset_s)
+        return Learnt(max(0, int(remaining) - self.reserved), reset_s)
 
 
 @lru_cache

@@ -57,9 +57,9 @@ def _document(response: Response) -> Any:
         return response.document.exact(_ROOT)
     except ValueError:
         start = response.body[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
-        shown = " ".join(start.split())
+        shown = " ".join(start.split()) + "..." * (len(response.body) > _SHOWN)
         raise ValueError(
-            f"the body is not JSON: {shown!r}" if shown else "the body is empty"
+            f"the body is not JSON: {shown!r}" if response.body.strip() else "the body is empty"
         ) from None
 
 

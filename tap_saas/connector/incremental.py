@@ -216,12 +216,16 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def store(self, key: Key) -> str | int:
         """A key as STATE holds it: RFC 3339 in UTC, a whole number, or a text."""
+        if self.sync_token is not None:
+            return cast("str | int", key)
         if isinstance(key, datetime):
             return normalise_instant(key.isoformat())
         return str(key) if isinstance(key, Decimal) else key
 
     def restore(self, stored: Any) -> Key:
         """A key out of STATE; raises `ValueError` for what is none."""
+        if self.sync_token is not None:
+            return cast(Key, stored)
         if self.kind == "instant":
             return read_instant(stored) if isinstance(stored, str) else self.read(stored)
         return self.read(stored)
@@ -239,6 +243,8 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Where a pass begins; `None` means with everything."""
         if watermark is not None:
             return self.lookback.back(watermark) if self.lookback else watermark
+        if self.sync_token is not None:
+            return None
         if start_date is not None and self.kind == "instant":
             return start_date
         return None if self.first is None else self.restore(self.first)
@@ -258,11 +264,15 @@ class Incremental(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def values(self, since: Key | None, until: Key | None) -> dict[str, Any]:
         """The placeholders `{start}` and `{end}`."""
+        if self.sync_token is not None:
+            return {"start": UNSET, "end": UNSET}
         start = UNSET if since is None else self._first_sent(since)
         return {"start": start, "end": UNSET if until is None else until}
 
     def bound(self, request: Request, since: Key | None, until: Key | None) -> Request:
-        """The request for `[since, until)`, where `start` and `end` say so."""
+        """The request for `[since, until)`, where `start` and `end` say so; with the sync token."""
+        if self.sync_token is not None:
+            return request if since is None else self.sync_token.send.put(request, since)
         if self.start and self.start.send and since is not None:
             value = self._write(self.start.format, self._first_sent(since))
             request = self.start.send.put(request, value)
@@ -342,7 +352,8 @@ def _read_counter(value: Any) -> Number:
         return value
     text = f"{value:f}" if isinstance(value, float | Decimal) else value
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a counter")
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        raise ValueError(f"{shown!r} is not a counter")
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else number
 

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 # Section 3: a target, then parameters whose values are words or quoted texts.
-_TARGET: Final = re.compile(r"<([^>]*)>")
+_TARGET: Final = re.compile(r"<([^<>]*)>")
 _PARAMETER: Final = re.compile(
     r"""\s*;\s*([^\s=;,"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?"""
 )

@@ -14,7 +14,7 @@ from tap_saas.connector.exchange import Page, PageToken, Request, Response
 from tap_saas.connector.formats import InstantFormat, read_instant
 from tap_saas.connector.jsonpath import Paths
 from tap_saas.connector.links import links
-from tap_saas.connector.paginator import Count, FirstPage, Paginator, Size, stale, whole
+from tap_saas.connector.paginator import Count, FirstPage, Paginator, Size, shown, stale, whole
 from tap_saas.connector.place import SentTo, TakenFrom
 from tap_saas.errors import ApiError
 
@@ -243,8 +243,8 @@ class NextUrl(Paginator, frozen=True, kw_only=True, tag="next_url"):
     def _following(self, page: Page, first: FirstPage) -> PageToken | None:
         link = self.next.there(page.response)
         if link is not None and not isinstance(link, str):
-            raise ApiError(f"the next link at {self.next} is {link!r}, not a URL")
-        return None if link is None else urljoin(page.response.url, link)
+            raise ApiError(f"the next link at {self.next} is {shown(link)}, not a URL")
+        return None if link is None else _absolute(page.response.url, link)
 
 
 class LinkHeader(Paginator, frozen=True, kw_only=True, tag="link_header"):
@@ -262,7 +262,15 @@ class LinkHeader(Paginator, frozen=True, kw_only=True, tag="link_header"):
         header = page.response.headers.get("Link", "")
         wanted = self.rel.lower()
         link = next((target for target, relations in links(header) if wanted in relations), None)
-        return None if link is None else urljoin(page.response.url, link)
+        return None if link is None else _absolute(page.response.url, link)
+
+
+def _absolute(url: str, link: str) -> str:
+    """The address that a link in the answer of `url` means (RFC 3986 section 5)."""
+    try:
+        return urljoin(url, link)
+    except ValueError as error:
+        raise ApiError(f"the next link {shown(link)} is not a URL") from error
 
 
 def _to_link(request: Request, token: PageToken | None) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from tap_saas.connector.units import Duration
 from tap_saas.errors import ApiError, PageTokenExpiredError
 
 Count = Annotated[int, Meta(ge=1)]
+LONGEST_SHOWN = 200
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +119,10 @@ class Paginator(
             if self.more is not None:
                 raise ApiError("the API says that there is more, but gives no next page")
             return None
+        if not _is_text(following):
+            raise ApiError(
+                f"the token of the next page, {shown(following)}, can neither be sent nor kept"
+            )
         if not self._counts:
             return following
         return [following, records + page.received, pages + 1]
@@ -226,14 +232,23 @@ def _number(place: TakenFrom | None, response: Response) -> int | None:
         return None
     try:
         number = int(told)
-    except (TypeError, ValueError):
-        raise ApiError(f"{place} is {told!r}, not a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ApiError(f"{place} is {shown(told)}, not a number") from None
     return number if number >= 0 else None
 
 
 def stale(token: PageToken) -> PageTokenExpiredError:
     """The error for a token that another kind of pagination made."""
-    return PageTokenExpiredError(f"the page token {token!r} is of another kind of pagination")
+    return PageTokenExpiredError(f"the page token {shown(token)} is of another kind of pagination")
+
+
+def shown(value: PageToken) -> str:
+    """What an API or a state says instead, as far as a line has room for it."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "..."
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def whole(token: PageToken | None, first: int) -> int:
@@ -243,3 +258,12 @@ def whole(token: PageToken | None, first: int) -> int:
     if not isinstance(token, int) or isinstance(token, bool):
         raise stale(token)
     return token
+
+
+def _is_text(token: PageToken) -> bool:
+    """False for a token with a lone surrogate, or as deep as a well: STATE cannot hold it."""
+    try:
+        json.dumps(token, ensure_ascii=False, default=str).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True

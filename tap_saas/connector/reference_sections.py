@@ -29,6 +29,7 @@ from tap_saas.connector import (
     signature,
     signed_text,
     stamp,
+    subscribe,
     webhook,
 )
 
@@ -96,7 +97,7 @@ path: /search                     # relative to base_url, or absolute
 method: POST                      # GET unless there is a body
 params: {ids: [1, 2], arrays: repeat}
 headers: {X-Version: 2024-10-15}
-body: {json: {filter: {gte: "{start:epoch_ms}"}, sort: updated}}
+body: {json: {region: "{region}", sort: updated}}
 """,
     ),
     Section(
@@ -254,7 +255,7 @@ events:
     ),
     Section(
         "Webhooks",
-        [webhook.WebhookSource, handshake.Handshake, handshake.Reply],
+        [webhook.WebhookSource, handshake.Handshake, handshake.Reply, subscribe.Subscribe],
         """
 webhooks:                         # POST /webhooks/<connector>/<source>
   main:
@@ -265,6 +266,11 @@ webhooks:                         # POST /webhooks/<connector>/<source>
     time: {take: $.created, format: epoch_s}
     routes:
       - {types: ["order.*"], stream: orders, record: $.data.object, deleted: [order.deleted]}
+    subscribe:
+      create: {path: /hooks, body: {json: {url: "{callback}"}}}
+      id: $.id
+      lives: 7d
+      delete: {path: "/hooks/{id}", method: DELETE}
 """,
     ),
     Section(

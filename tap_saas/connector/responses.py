@@ -109,7 +109,10 @@ def observed_at(response: Response) -> datetime:
     """
     seen = server_date(response) or response.received_at
     age = response.headers.get("Age", "")
-    return seen - timedelta(seconds=int(age)) if age.isascii() and age.isdigit() else seen
+    try:
+        return seen - timedelta(seconds=int(age)) if age.isascii() and age.isdigit() else seen
+    except (OverflowError, ValueError):
+        return seen
 
 
 def _words(response: Response, then: str, place: TakenFrom | None) -> str | None:
@@ -129,7 +132,8 @@ def excerpt(response: Response) -> str | None:
         told = next(_messages(response.document.value), None)
     except ValueError:
         told = html_page(response.body)
-    return told or response.body[:READ].decode(errors="replace").strip() or None
+    start = response.body[:READ].decode(errors="replace").strip()
+    return told or (start and start + "..." * (len(response.body) > READ)) or None
 
 
 def one_line(text: str) -> str:

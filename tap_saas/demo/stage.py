@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import requests
 
 from tap_saas.demo import checkpoint, pipe
 from tap_saas.demo.compare import api_side, database_side
+from tap_saas.demo.receiver import Receiver
 from tap_saas.errors import TargetError
 from tap_saas.sandbox import process
 
@@ -36,13 +38,15 @@ _MATTERS = re.compile(r"WARNING|ERROR|recovered|rows_ingested|^tap-saas: ")
 class Stage:
     """A place for one play: `tell` gets the detail, line by line.
 
-    The connector is `scenes/<name>.yaml`; the sandbox has the sizes that `open_api` says.
+    The connector is `scenes/<name>.yaml`; the sandbox has the sizes that `open_api` says. `given`
+    are the variables that the scene adds to the environment of its processes.
     """
 
     def __init__(self, name: str, database_url: str, tell: Tell) -> None:
         self.schema = f"scene_{name}"
         self.tell = tell
         self.folder = Path()
+        self.given: dict[str, str] = {}
         self._name = name
         self._database_url = database_url
         self._api: process.Running | None = None
@@ -53,9 +57,9 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="ts-scene-"))
         connector = CONNECTORS / f"{self._name}.yaml"
         shutil.copy(connector, self.folder)
-        self._write("tap.json", {"connector": connector.name})
+        self.read()
         self._write("target.json", {**shipped(), "default_target_schema": self.schema})
-        self._write("state.json", {})
+        self.lose_state()
         self.tell(f"the connector: {connector}")
         return self
 
@@ -77,10 +81,10 @@ class Stage:
             raise TargetError(str(error)) from error
         sizes = {"customers": customers, "orders": orders, "events": events}
         told = ", ".join(f"{size:,} {name}" for name, size in sizes.items() if size > 1)
-        self.tell(f"the API: a sandbox of this scene's own with {told}")
+        self.tell(f"the API: a sandbox of this scene's own{told and f' with {told}'}")
 
     def ask(self, method: str, at: str, /, **fields: Any) -> Any:
-        """What the sandbox answers: a list, or one of its control paths.
+        """What the sandbox answers: a list, or one of its control paths; None for an empty answer.
 
         Raises:
             requests.HTTPError: it refuses.
@@ -94,7 +98,30 @@ class Stage:
             timeout=30,
         )
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
+
+    def export(self, name: str, value: str) -> None:
+        """Set a variable for all processes of the scene that are started from now on."""
+        self.given[name] = value
+
+    def read(self, *feeds: str) -> None:
+        """Say what the runs from now on read: pull, events, webhooks; by default all of them."""
+        more = {"feeds": feeds} if feeds else {}
+        self._write("tap.json", {"connector": f"{self._name}.yaml", **more})
+
+    def lose_state(self) -> None:
+        """Begin with an empty state.json."""
+        self._write("state.json", {})
+
+    @contextmanager
+    def receiver(self) -> Iterator[Receiver]:
+        """`saasctl webhooks serve` until the block ends."""
+        receiver = Receiver(self.folder, f"{self._name}.yaml", self._environment())
+        self.tell(f"$ {receiver.command} &")
+        try:
+            yield receiver
+        finally:
+            receiver.stop()
 
     def prepare(self) -> None:
         """`saasctl target prepare`: tables, timestamptz, the guard."""
@@ -183,6 +210,7 @@ class Stage:
         assert self._api is not None, "a scene opens its API first"
         return {
             **os.environ,
+            **self.given,
             "SANDBOX_URL": self._api.url,
             "SANDBOX_KEY": KEY,
             "TARGET_POSTGRES_SQLALCHEMY_URL": target_url(self._database_url),

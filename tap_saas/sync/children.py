@@ -16,25 +16,25 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from tap_saas.client.pager import RestartPass
 from tap_saas.connector import formats
 from tap_saas.connector.exchange import Page
 from tap_saas.connector.incremental import Incremental
 from tap_saas.connector.model import Stream
 from tap_saas.connector.parents import Parent
 from tap_saas.errors import ApiError, PageTokenExpiredError, StateError
-from tap_saas.sync import readings
+from tap_saas.sync import groups, readings
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.feeds import Fed
-from tap_saas.sync.groups import Child, Group, Parents, text_of
+from tap_saas.sync.groups import UNFINISHED, Child, Group, Parents, name_of, text_of
 from tap_saas.sync.lanes import Lane, side_by_side
-from tap_saas.sync.partitions import Context, Fetch, Partition, Partitions, is_group
-from tap_saas.sync.passes import FORGOTTEN
+from tap_saas.sync.partitions import Context, Fetch, Partition, Partitions
+from tap_saas.sync.passes import MAX_RESTARTS, is_forgotten, too_many_restarts
 from tap_saas.sync.shape import Seen
 from tap_saas.sync.skips import Skips
 
 log = logging.getLogger(__name__)
 MAX_UNFINISHED = 1_000
-UNFINISHED = "unfinished"  # the name of the group of those that an earlier pass left out
 
 Ask = Callable[[Context, Any, Any], Iterator[Page]]
 """(parent's values, since, page token) -> pages of its children."""
@@ -84,26 +84,32 @@ class Children:
         self.restarts = 0
 
     def pages(self) -> Generator[Fed]:
-        """The pages of all children; a forgotten page token of the parents starts the pass again.
+        """The pages of all children; the pass begins again where the API has forgotten a page
+        token of the parents, or asks for it.
 
         Raises:
             ApiError: the API answers wrongly, or too much failed.
         """
-        resumed = self._bookmark.walk is not None
-        try:
-            yield from self._once()
-        except (ApiError, PageTokenExpiredError) as error:
-            if not (resumed and _is_forgotten(error)) or self._went_on:
-                raise
-            log.warning("%s: %s; the pass begins again", self._stream.name, error.what)
-            self.restarts += 1
-            self._bookmark.restart()
-            yield from self._once()
+        for _ in range(MAX_RESTARTS + 1):
+            resumed = self._bookmark.walk is not None
+            try:
+                yield from self._once()
+            except (RestartPass, ApiError, PageTokenExpiredError) as error:
+                is_due = isinstance(error, RestartPass) or (resumed and is_forgotten(error))
+                if not is_due or (self._went_on and not isinstance(error, RestartPass)):
+                    raise
+                log.warning("%s: %s; the pass begins again", self._stream.name, error)
+                self.restarts += 1
+                self._bookmark.restart()
+            else:
+                return
+        raise too_many_restarts(self._stream.name)
 
     def _once(self) -> Generator[Fed]:
         self._place = self._begin()
         self._groups = self._read_groups()
-        self._unfinished = {text_of(one[0]): one for one in self._read_unfinished()}
+        left = self._read("unfinished", list[tuple[Context, Any]]) or []
+        self._unfinished = {text_of(one[0]): one for one in left}
         self._before = {text: since for text, (_, since) in self._unfinished.items()}
         yield from side_by_side(self._lanes(), self._parallel)
         if not self._skips.whole_stream:
@@ -111,7 +117,10 @@ class Children:
 
     def _begin(self) -> Walk:
         """The pass in flight, or a new one; `since` are bounds for the list of parents."""
-        walk = self._bookmark.walk
+        walk, lives = self._bookmark.walk, self._parent.pagination.token_lives
+        if walk is not None and groups.is_old(walk, lives, self._now()):
+            log.info("%s: the page tokens are older than `token_lives`", self._stream.name)
+            walk = None
         if walk is not None and not (self._sweep and walk.since is not None):
             return walk
         new = Walk(started_at=instant_text(self._now()))
@@ -132,9 +141,6 @@ class Children:
     def _read_parents(self) -> Parents:
         return self._read("parents", Parents) or Parents()
 
-    def _read_unfinished(self) -> list[tuple[Context, Any]]:
-        return self._read("unfinished", list[tuple[Context, Any]]) or []
-
     def _read(self, name: str, kind: Any) -> Any:
         found = self._bookmark.data[name]
         try:
@@ -144,12 +150,13 @@ class Children:
 
     def _read_groups(self) -> list[Group]:
         try:
-            groups = msgspec.convert(self._place.page_token or [], list[Group])
-        except msgspec.ValidationError as error:
+            found = groups.groups_in(self._place.page_token)
+        except ValueError as error:
             raise self._unreadable(f"resume cannot be read ({error})") from error
-        if not all(group.name == UNFINISHED or is_group(group.name) for group in groups):
-            raise self._unreadable("resume cannot be read (its page token names no parent)")
-        return groups
+        if groups.is_old(self._place, self._stream.pagination.token_lives, self._now()):
+            for group in found:
+                group.flying = []
+        return found
 
     def _unreadable(self, what: str) -> StateError:
         return StateError(
@@ -158,7 +165,7 @@ class Children:
 
     def _lanes(self) -> Iterator[Lane]:
         """A lane for each parent that is not done."""
-        known = {text_of(group.name): group for group in self._groups}
+        known = {name_of(group.name): group for group in self._groups}
         left_out = [Partition(json.loads(text)) for text in self._before]
         if left_out:
             yield from self._group_lanes(known, UNFINISHED, left_out)
@@ -174,7 +181,7 @@ class Children:
     def _group_lanes(
         self, known: Mapping[str, Group], name: Any, partitions: list[Partition]
     ) -> Iterator[Lane]:
-        group = known.get(text_of(name))
+        group = known.get(name_of(name))
         if group is None:
             group = Group(name, [], [])
             with self._lock:
@@ -182,29 +189,33 @@ class Children:
         flying = {text_of(one[0]): one for one in group.flying}
         done = {text_of(context) for context in group.done}
         todo = [one for one in partitions if text_of(one.context) not in done]
-        self._left[text_of(name)] = len(todo)
+        self._left[name_of(name)] = len(todo)
         for partition in todo:
             if self._skips.whole_stream:
                 return
             _, token, begun = flying.get(text_of(partition.context), (None, None, None))
             yield self._lane(group, partition, token, begun)
         with self._lock:
-            self._whole.add(text_of(name))
+            self._whole.add(name_of(name))
             self._tidy()
 
     def _lane(self, group: Group, partition: Partition, token: Any, begun: str | None) -> Lane:
         context, since = partition.context, self._since(partition)
 
         def lane() -> Generator[Fed]:
+            was_left = False
+
             def left_out(has_failed: bool) -> None:
-                if has_failed or self._moves:
+                nonlocal was_left
+                was_left = has_failed or self._moves
+                if was_left:
                     self._leave(context, since)
 
             child = Child(group, context, since, begun or instant_text(self._now()))
             pages = self._child(child, token)
             yield from self._skips.unless(text_of(context), pages, left_out)
             if context not in group.done:
-                self._done(group, context)
+                self._done(group, context, is_read=not was_left)
 
         return lane
 
@@ -228,20 +239,25 @@ class Children:
         return incremental.since(None, self._start_date) if is_new else since
 
     def _store(self, since: Any) -> Any:
-        return (
-            None if since is None or self._incremental is None else self._incremental.store(since)
-        )
+        incremental = self._incremental
+        return None if since is None or incremental is None else incremental.store(since)
 
     def _child(self, child: Child, token: Any) -> Generator[Fed]:
-        """One parent's children; a forgotten page token begins them again."""
-        try:
-            yield from self._child_pages(child, token)
-        except (ApiError, PageTokenExpiredError) as error:
-            if token is None or not _is_forgotten(error) or child.went_on:
-                raise
-            log.warning("%s: %s; this partition begins again", self._stream.name, error.what)
-            child.begun = instant_text(self._now())
-            yield from self._child_pages(child, None)
+        """One parent's children; a forgotten page token begins them again, or the API's wish."""
+        for _ in range(MAX_RESTARTS + 1):
+            try:
+                yield from self._child_pages(child, token)
+            except RestartPass as restart:
+                log.warning("%s: %s; this partition begins again", self._stream.name, restart)
+                self.restarts += 1
+            except (ApiError, PageTokenExpiredError) as error:
+                if token is None or not is_forgotten(error) or child.went_on:
+                    raise
+                log.warning("%s: %s; this partition begins again", self._stream.name, error.what)
+            else:
+                return
+            token, child.begun = None, instant_text(self._now())
+        raise too_many_restarts(self._stream.name)
 
     def _child_pages(self, child: Child, token: Any) -> Generator[Fed]:
         columns = {n: value for n, value in child.context.items() if n in self._stream.context}
@@ -262,10 +278,7 @@ class Children:
         self._note_keys(seen)
         group, context = child.group, child.context
         if page.next_token is None:
-            with self._lock:
-                self._unfinished.pop(text_of(context), None)
-                self._keep_unfinished()
-            self._done(group, context)
+            self._done(group, context, is_read=True)
         else:
             with self._lock:
                 others = [one for one in group.flying if one[0] != context]
@@ -280,12 +293,14 @@ class Children:
         newest = seen.max_seen if known is None else max(known, seen.max_seen)
         place.max_seen = incremental.store(newest)
 
-    def _done(self, group: Group, context: Context) -> None:
+    def _done(self, group: Group, context: Context, *, is_read: bool) -> None:
         """All children of a parent are written, or left out."""
         with self._lock:
+            if is_read and self._unfinished.pop(text_of(context), None) is not None:
+                self._keep_unfinished()
             group.flying = [one for one in group.flying if one[0] != context]
             group.done.append(context)
-            self._left[text_of(group.name)] -= 1
+            self._left[name_of(group.name)] -= 1
             self._tidy()
             self._keep()
 
@@ -295,8 +310,8 @@ class Children:
             group
             for n, group in enumerate(self._groups)
             if n == len(self._groups) - 1
-            or text_of(group.name) not in self._whole
-            or self._left[text_of(group.name)] > 0
+            or name_of(group.name) not in self._whole
+            or self._left[name_of(group.name)] > 0
         ]
 
     @property
@@ -316,6 +331,7 @@ class Children:
 
     def _keep(self) -> None:
         self._place.page_token = msgspec.to_builtins(self._groups)
+        self._place.token_at = instant_text(self._now())
         self._bookmark.keep_walk(self._place)
 
     def _fetch_parents(
@@ -382,7 +398,3 @@ class Children:
             if before is None or seen > before:
                 known.watermark = above.store(seen)
         bookmark.data["parents"] = msgspec.to_builtins(known)
-
-
-def _is_forgotten(error: ApiError | PageTokenExpiredError) -> bool:
-    return isinstance(error, PageTokenExpiredError) or error.status in FORGOTTEN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ Kind: TypeAlias = Literal[
     "object", "array", "text",
 ]  # fmt: skip
 MAX_NAME_BYTES = 63  # PostgreSQL, NAMEDATALEN
+_BAD_LETTER = re.compile('["%\x00\ud800-\udfff]')
 EXACT_DIGITS = 15  # what a double keeps: IEEE 754
 MAX_DOUBLE_EXPONENT = 300
 MORE = "_more_fields"
@@ -107,7 +109,7 @@ def short_name(name: str) -> str:
 
 def bad_name(name: str) -> bool:
     """Names that no column can have: they kill target-postgres, now or at the next batch."""
-    return not name or name.startswith("_sdc_") or any(c in name for c in '"%\x00')
+    return not name or name.startswith("_sdc_") or _BAD_LETTER.search(name) is not None
 
 
 def learn(

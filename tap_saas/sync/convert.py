@@ -19,7 +19,8 @@ BIGINT = 2**63
 MAX_EXPONENT = 1000  # far inside PostgreSQL's numeric (131,072 digits before the point)
 MAX_WHOLE = 10 ** (MAX_EXPONENT + 1)
 MAX_KEY_BYTES = 2_500  # a longer key kills: an entry of PostgreSQL's indexes has 2,704 bytes
-MAX_DEPTH = 500  # objects in objects; JSON encoders stop at about 1,000
+MAX_DEPTH = 200  # objects in objects; our own walks over them stop at about 400
+TOO_DEEP = "nested too deeply to be shown"
 _BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -91,8 +92,8 @@ def is_clean(value: Any) -> bool:
     if isinstance(value, str):
         return is_clean_text(value)
     try:
-        return b"\\u0000" not in _ENCODER.encode(value)
-    except UnicodeEncodeError:
+        return b"\\u0000" not in _encoded(value)
+    except RecursionError:
         return False
 
 
@@ -230,17 +231,25 @@ def _array(value: Any) -> list[Any]:
 def as_text(value: Any) -> str:
     """Any value as text: a text as it is, all else as JSON; NUL and lone surrogates are replaced.
 
-    No number is too large for it, and nothing is nested too deeply that JSON decoders take.
+    No number is too large for it. What is nested so deeply that our own walks end is only told.
     """
     if isinstance(value, str):
         return clean_text(value)
     try:
-        text = _ENCODER.encode(value)
-    except UnicodeEncodeError:
-        text = b"\\u0000"
-    if b"\\u0000" in text:
-        text = _ENCODER.encode(_clean(value, lambda number: number, -1))
+        text = _encoded(value)
+        if b"\\u0000" in text:
+            text = _ENCODER.encode(_clean(value, lambda number: number, -1))
+    except RecursionError:
+        return TOO_DEEP
     return text.decode()
+
+
+def _encoded(value: Any) -> bytes:
+    """Its JSON; `\\u0000` for a value with a lone surrogate, which has none."""
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return b"\\u0000"
 
 
 _CONVERT: dict[Kind, Callable[[Any], Any]] = {

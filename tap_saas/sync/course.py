@@ -38,8 +38,10 @@ def follow(run: Run, name: str, work: Callable[[], None], end: Callable[[], None
         exit_code = 0
     except (PlannedEnd, BudgetSpentError) as planned:
         exit_code = 0
-        incomplete = run.planned_end = str(planned)
-        log.warning("%s: incomplete: %s; the next run goes on here", name, planned)
+        # Its own advice says the same.
+        incomplete = planned.what if isinstance(planned, BudgetSpentError) else str(planned)
+        run.planned_end = incomplete
+        log.warning("%s: incomplete: %s; the next run goes on here", name, incomplete)
     except StoppedError:
         exit_code = 128 + run.stop.signum
         incomplete = "stopped by a signal"
@@ -88,7 +90,7 @@ class Course:
         if is_due and not silent:
             self.say()
             self._unsaid, self._said_at = 0, now
-        self._run.limits.check(self._run.report.requests)
+        self._run.limits.check()
         if self._run.stop.is_set():
             raise StoppedError
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from tap_saas.client.pager import walk
+from tap_saas.client.pager import RestartPass, SkipPartition, walk
 from tap_saas.client.sender import Where
 from tap_saas.connector.decode import Decoded, read_records
 from tap_saas.connector.deletes import DeletedList
@@ -17,6 +17,7 @@ from tap_saas.connector.formats import normalise_instant
 from tap_saas.connector.identity import Identity, IdentityError
 from tap_saas.connector.model import Stream
 from tap_saas.connector.responses import observed_at
+from tap_saas.errors import ApiError
 from tap_saas.sync.rejects import Reject
 from tap_saas.sync.run import Run
 from tap_saas.sync.shape import DELETED, Tombstone
@@ -28,8 +29,20 @@ def pages(run: Run, stream: Stream, form: DeletedList, since: Any) -> Iterator[P
     """The pages of the list, from the replication key `since` on.
 
     Raises:
-        ApiError: the API answers wrongly, or not at all.
+        ApiError: the API answers wrongly, or not at all, or a rule leaves the list out: the pass
+            that follows would forget what was deleted.
     """
+    try:
+        yield from _pages(run, stream, form, since)
+    except (SkipPartition, RestartPass) as verdict:
+        raise ApiError(
+            f"the list of what is deleted cannot be left out: {verdict}",
+            stream=stream.name,
+            do="say in deletes.list.responses what this answer means, done for one",
+        ) from verdict
+
+
+def _pages(run: Run, stream: Stream, form: DeletedList, since: Any) -> Iterator[Page]:
     incremental = stream.incremental
     bounds = {} if incremental is None else incremental.values(since, None)
     where = Where(stream=stream.name)

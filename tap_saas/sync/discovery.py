@@ -44,15 +44,20 @@ class Memory:
             return {}
 
     def keep(self, stream: str, learnt: list[list[str]]) -> None:
-        """Keep the columns of a stream, atomically."""
+        """Keep the columns of a stream, atomically; where that cannot be, it is told."""
         known = self.load()
         if known.get(stream) == learnt:
             return
         known[stream] = learnt
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(known)))
-        draft.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(known)))
+            draft.replace(self._path)
+        except OSError as error:
+            log.warning("the learnt schema cannot be kept (%s): %s", error.strerror, self._path)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 def columns_of(run: Run, stream: Stream) -> Columns:

@@ -43,22 +43,20 @@ class Stop(threading.Event):
 
 
 class Limits:
-    """`max_duration` and `max_requests` of a run, asked after each page."""
+    """`max_duration` of a run, asked after each page, and `max_requests`, kept by the client."""
 
     def __init__(self, max_duration: timedelta | None, max_requests: int | None) -> None:
         self.deadline = (
             None if max_duration is None else time.monotonic() + max_duration.total_seconds()
         )
-        self._max_requests = max_requests
+        self.max_requests = max_requests
 
     @property
     def are_set(self) -> bool:
         """True where the run has a limit."""
-        return self.deadline is not None or self._max_requests is not None
+        return self.deadline is not None or self.max_requests is not None
 
-    def check(self, requests: int) -> None:
-        """Raise `PlannedEnd` where a limit is reached; `requests` counts those of the whole run."""
+    def check(self) -> None:
+        """Raise `PlannedEnd` where the run has lasted long enough."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise PlannedEnd("max_duration is reached")
-        if self._max_requests is not None and requests >= self._max_requests:
-            raise PlannedEnd(f"max_requests is reached ({requests})")

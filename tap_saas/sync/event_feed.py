@@ -84,6 +84,7 @@ class EventFeed:
             incremental=self._form.incremental,
             start_date=self._run.start_date,
             now=self._run.now,
+            token_lives=self._form.pagination.token_lives,
         )
         for fed in run.pages():
             at = fed.page.response.received_at

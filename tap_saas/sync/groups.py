@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from tap_saas.sync.partitions import Context
+from tap_saas.client.spot import own
+from tap_saas.connector import formats
+from tap_saas.sync.bookmark import Walk
+from tap_saas.sync.partitions import Context, is_group
+
+UNFINISHED = "unfinished"  # the name of the group of those that an earlier pass left out
 
 
 class Group(msgspec.Struct, array_like=True):
@@ -33,6 +39,29 @@ class Child:
     def __init__(self, group: Group, context: Context, since: Any, begun: str) -> None:
         self.group, self.context, self.since, self.begun = group, context, since, begun
         self.went_on = False
+
+
+def groups_in(page_token: Any) -> list[Group]:
+    """The groups that a bookmark has in flight; raises `ValueError` for what are none."""
+    groups = msgspec.convert(page_token or [], list[Group])
+    if not all(group.name == UNFINISHED or is_group(group.name) for group in groups):
+        raise ValueError("its page token names no parent")
+    return groups
+
+
+def name_of(name: Any) -> str:
+    """A group's name as a text: a page of parents is the same page, whatever was before it."""
+    if not isinstance(name, list) or len(name) != 3:
+        return text_of(name)
+    outer, context, token = name
+    return text_of([name_of(outer), context, own(token)])
+
+
+def is_old(walk: Walk, lives: timedelta | None, now: datetime) -> bool:
+    """True where the API no longer knows the page tokens of a walk that was left."""
+    if lives is None or not walk.page_token:
+        return False
+    return now - formats.read_instant(walk.token_at or walk.started_at) > lives
 
 
 def text_of(value: Any) -> str:

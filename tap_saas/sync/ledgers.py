@@ -33,6 +33,12 @@ class LedgerStream(Stream):
     def selected(self, value: bool | None) -> None:
         """Ignored."""
 
+    @property
+    def stream_maps(self) -> list[Any]:
+        """Those of the mapper, which does not know a stream that a catalog leaves out."""
+        sdk.register_whole(self)
+        return super().stream_maps
+
     def get_records(self, context: Any) -> Iterable[dict[str, Any]]:
         """None of its own."""
         return ()

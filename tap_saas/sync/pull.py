@@ -14,17 +14,18 @@ from tap_saas.client.client import Client, Where
 from tap_saas.client.pager import RestartPass, SkipPartition, walk
 from tap_saas.connector.exchange import Page, Response
 from tap_saas.connector.model import Stream
-from tap_saas.errors import ApiError, StateError
+from tap_saas.errors import StateError
+from tap_saas.sync import tokens
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
 from tap_saas.sync.children import Children
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.lanes import Lane, side_by_side
 from tap_saas.sync.partitions import Context, Partitions, is_partitioned, parent_stream
-from tap_saas.sync.passes import Pass
+from tap_saas.sync.passes import MAX_RESTARTS, Pass, too_many_restarts
 from tap_saas.sync.skips import Skips
+from tap_saas.sync.tokens import SyncTokenExpired
 
 log = logging.getLogger(__name__)
-MAX_RESTARTS = 3
 Decode = Callable[[Response], Any]
 
 
@@ -34,7 +35,8 @@ class Pull(msgspec.Struct, kw_only=True):
     `decode` makes the records of this stream, `plain(stream)` those of a parent as JSON objects.
     `bookmark(context)` gives the live bookmark of a partition, or of the stream for `None`.
     `full` knows no replication key; `sweep` reads everything once and moves the watermark at its
-    end. At most `parallel` walks are under way at a time.
+    end. `is_swept` says that a full pass which the API asks for has to be a sweep. At most
+    `parallel` walks are under way at a time.
     """
 
     stream: Stream
@@ -49,6 +51,7 @@ class Pull(msgspec.Struct, kw_only=True):
     start_date: datetime | None = None
     full: bool = False
     sweep: bool = False
+    is_swept: bool = False
     parallel: int = 1
     max_partitions: int = 5_000
     ahead_bytes: int = 64 * 2**20
@@ -108,18 +111,32 @@ class PullFeed:
                 now=self._p.now,
                 whole=self._p.sweep,
                 parallel=1 if context else self._p.parallel,
+                token_lives=self._p.stream.pagination.token_lives,
             )
             try:
                 yield from run.pages()
             except RestartPass as restart:
+                if tokens.has_expired(self._p.stream, restart.verdict):
+                    self._forget_token(bookmark)
+                    continue
                 log.warning("%s: %s; the pass begins again", self._p.stream.name, restart)
                 self.restarts += 1
                 bookmark.restart()
             else:
                 return
-        raise ApiError(
-            f"the API asked {MAX_RESTARTS + 1} times to begin again", stream=self._p.stream.name
-        )
+        raise too_many_restarts(self._p.stream.name)
+
+    def _forget_token(self, bookmark: Bookmark) -> None:
+        """Read everything, after the API has forgotten the sync token.
+
+        Raises:
+            SyncTokenExpired: as a sweep of the whole stream.
+        """
+        log.warning("%s: the API has forgotten the sync token: full pass", self._p.stream.name)
+        if self._p.is_swept:
+            raise SyncTokenExpired
+        bookmark.move(self._incremental, None)
+        bookmark.restart()
 
     def _alone(self) -> Iterator[Fed]:
         """A stream that is one list."""
@@ -213,14 +230,16 @@ class PullFeed:
         request = stream.build(values)
         if incremental is not None:
             request = incremental.bound(request, since, until)
+        is_whole = self._p.full or self._p.sweep or incremental is None
         return walk(
             self._p.client,
-            stream,
+            tokens.watching(stream, since),
             request,
             token=token,
             decode=decode or self._p.decode,
             where=where,
             ahead_bytes=self._p.ahead_bytes // self._p.parallel,
+            rereads_head=since is None and (is_whole or stream is not self._p.stream),
         )
 
 

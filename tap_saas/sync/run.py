@@ -71,6 +71,7 @@ class Run:
                 redactor=self.redactor,
                 budget_store=self.config.get("budget_store"),
                 deadline=self.limits.deadline,
+                most_requests=self.limits.max_requests,
             )
         return self._client
 

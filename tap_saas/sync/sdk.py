@@ -76,6 +76,14 @@ def register_schema(stream: Stream, schema: dict[str, Any]) -> None:
     stream._stream_maps = None
 
 
+def register_whole(stream: Stream) -> None:
+    """Let the mapper know a stream that the catalog leaves out, with all of its columns."""
+    if stream.name not in stream._tap.mapper.stream_maps:
+        stream._tap.mapper.register_raw_stream_schema(
+            stream.name, stream.schema, stream.primary_keys
+        )
+
+
 def schema_lines(stream: Stream) -> bytes:
     """The SCHEMA messages of a stream and its aliases; deterministic, each a line."""
     bookmark = [stream.replication_key] if stream.replication_key else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tap_saas.client.stores import StoreLostError
 from tap_saas.connector.events import EventLog
 from tap_saas.connector.router import Router
 from tap_saas.connector.webhook import WebhookSource
@@ -114,9 +115,15 @@ class Sources:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """A failure is told, kept for the end of the run, and stops nothing else."""
+        """A failure is told, kept for the end of the run, and stops nothing else.
+
+        Raises:
+            StoreLostError: without budgets nothing goes on.
+        """
         try:
             yield
+        except StoreLostError:
+            raise
         except TapSaasError as error:
             log.error("%s", error)
             self._run.failures.append(error)

@@ -11,6 +11,7 @@ from typing import Any
 
 from singer_sdk import Stream, Tap
 
+from tap_saas.client.stores import StoreLostError
 from tap_saas.connector import model
 from tap_saas.errors import TapSaasError
 from tap_saas.sync import discovery, readings, sdk
@@ -177,7 +178,7 @@ class SaasStream(Stream):
 
     def _sync_records(self, context: Any = None, *, write_messages: bool = True) -> Generator[Any]:
         """Sync the stream; a failure is told, kept for the end of the run, and does not stop the
-        others.
+        others, unless it is that of the budgets.
         """
         from tap_saas.sync.stream_sync import StreamSync
 
@@ -186,6 +187,8 @@ class SaasStream(Stream):
             return
         try:
             StreamSync(self).run()
+        except StoreLostError:
+            raise
         except TapSaasError as error:
             if self.ABORT_AT_RECORD_COUNT is not None:
                 raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_saas.client.limiter import BudgetSpentError
 from tap_saas.config import DEFAULT_PARALLEL
 from tap_saas.connector import formats
-from tap_saas.sync import deleted_list, discovery, readings, sdk
+from tap_saas.sync import deleted_list, discovery, readings, sdk, tokens
 from tap_saas.sync.bookmark import Bookmark, instant_text
 from tap_saas.sync.course import Course, follow
 from tap_saas.sync.ends import PlannedEnd
@@ -73,12 +73,11 @@ class StreamSync:
         self._run.report.moved(self._stream.name, watermark_from=watermark)
         try:
             self._delete_listed()
-            for fed in feed.pages():
-                batch = self._page(fed, counter)
-                self._sweeping.note(batch, feed.skipped, feed.restarts)
-                self._output.ledger.judge()
-                sdk.mark_changed(self._stream)
-                self._course.pause(silent=self._output.ledger.is_over)
+            try:
+                self._read(feed, counter)
+            except tokens.SyncTokenExpired:
+                feed = self._swept_anew()
+                self._read(feed, counter)
             self._output.ledger.judge(at_end=True)
             self._sweeping.end(feed.skipped, feed.restarts)
         except (PlannedEnd, BudgetSpentError):
@@ -89,6 +88,21 @@ class StreamSync:
                 # As if the run had not been: the next one reads and judges the same records again.
                 self._whole.data.clear()
                 self._whole.data.update(begun)
+
+    def _read(self, feed: PullFeed, counter: Any) -> None:
+        """All pages of the feed, each all the way."""
+        for fed in feed.pages():
+            batch = self._page(fed, counter)
+            self._sweeping.note(batch, feed.skipped, feed.restarts)
+            self._output.ledger.judge()
+            sdk.mark_changed(self._stream)
+            self._course.pause(silent=self._output.ledger.is_over)
+
+    def _swept_anew(self) -> PullFeed:
+        """The feed of a sweep, in the place of a pass that cannot go on."""
+        self._whole.restart()
+        self._whole.data["due"] = ["the sync token has expired"]
+        return self._feed(sweep=self._begin_sweep())
 
     def _delete_listed(self) -> None:
         """Tombstones for what the API lists as deleted since the watermark, before the pass."""
@@ -148,6 +162,7 @@ class StreamSync:
                 start_date=run.start_date,
                 full=not stream.is_incremental,
                 sweep=sweep,
+                is_swept=tokens.is_swept(run.connector, self._form),
                 parallel=run.config.get("parallel", DEFAULT_PARALLEL),
                 max_partitions=run.config.get("max_partitions", 5_000),
             )

@@ -1,4 +1,4 @@
-"""Sync tokens: the API's own mark of how far a client has read, and what follows a forgotten one."""
+"""Sync tokens: the API's own mark of how far it was read, and what follows a forgotten one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from tap_saas.connector.events import EventLog
 from tap_saas.connector.exchange import Page
 from tap_saas.connector.incremental import Incremental
-from tap_saas.connector.model import Stream
+from tap_saas.connector.model import Connector, Stream
 from tap_saas.connector.responses import Rule, Verdict
+from tap_saas.connector.webhook import WebhookSource
 from tap_saas.sync.bookmark import Bookmark
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,17 @@ def watching(stream: Stream, since: Any) -> Stream:
 def has_expired(stream: Stream, verdict: Verdict | None) -> bool:
     """True for the verdict of that rule."""
     return verdict is not None and verdict.rule is not None and verdict.rule == _rule(stream)
+
+
+def is_swept(connector: Connector, stream: Stream) -> bool:
+    """True where rows may have to be marked as deleted after a full pass: the API tells of what is
+    gone, or events do.
+    """
+    sources: list[EventLog | WebhookSource] = [*connector.events.values()]
+    sources += connector.webhooks.values()
+    return stream.deletes is not None or any(
+        route.stream == stream.name for source in sources for route in source.routes
+    )
 
 
 def _rule(stream: Stream) -> Rule | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,12 +26,12 @@ class PageWriter(MsgSpecWriter):
         """Write whole lines; returns when all of them are on their way."""
         # Under PYTHONUNBUFFERED sys.stdout.buffer is a raw FileIO: a signal cuts its write short
         # without an error.
-        out, view = sys.stdout.buffer, memoryview(chunk)
+        view = memoryview(chunk)
         try:
             while view:
-                view = view[out.write(view) :]
-        except BrokenPipeError:
-            raise target_gone() from None
+                view = view[_write(view) :]
+        except OSError as error:
+            raise target_gone(error) from None
 
     def write_message(self, message: Any) -> None:
         """Write one message and push out all before it."""
@@ -40,16 +41,47 @@ class PageWriter(MsgSpecWriter):
     def flush(self) -> None:
         """Push out what is buffered."""
         try:
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise target_gone() from None
+            while not _is_flushed():
+                _wait()
+        except OSError as error:
+            raise target_gone(error) from None
 
 
-def target_gone() -> TargetError:
-    """The error for a closed pipe."""
+def _write(view: memoryview) -> int:
+    """How many bytes were taken; a pipe that somebody has made non-blocking is waited for."""
+    try:
+        taken = sys.stdout.buffer.write(view)
+    except BlockingIOError as full:
+        taken = full.characters_written
+    # A raw file gives None where it would block.
+    if not taken:
+        _wait()
+    return taken or 0
+
+
+def _is_flushed() -> bool:
+    try:
+        sys.stdout.buffer.flush()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait() -> None:
+    """Wait until the pipe takes more; a target that is gone is seen by the next write."""
+    select.select([], [sys.stdout.buffer], [])
+
+
+def target_gone(error: OSError) -> TargetError:
+    """The error for a pipe that is closed, or a file that takes no more."""
+    if isinstance(error, BrokenPipeError):
+        return TargetError(
+            "the target has closed its input",
+            do="read its last lines; the next run goes on from the last state that it echoed",
+        )
     return TargetError(
-        "the target has closed its input",
-        do="read its last lines; the next run goes on from the last state that it echoed",
+        f"standard output takes no more ({error.strerror})",
+        do="mend that; the next run goes on from the last state that a target echoed",
     )
 
 

@@ -43,9 +43,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--margin", type=float, default=0.04)
     seconds = parser.parse_args().seconds
-    margin = parser.parse_args().margin
     shares = [f"process {number + 1}" for number in range(PROCESSES)]
     titles = ["store", "budget", "processes", "most in any window", "used", *shares]
     print(line(*titles))
@@ -53,7 +51,7 @@ def main() -> None:
     with postgres_server() as url, fleet() as processes, tempfile.TemporaryDirectory() as folder:
         for number, (name, limits) in enumerate(CASES.items()):
             home = Path(folder, str(number))
-            for store, place in {"SQLite": Place(home, None, margin), "PostgreSQL": Place(home, url, margin)}.items():
+            for store, place in {"SQLite": Place(home), "PostgreSQL": Place(home, url)}.items():
                 for is_busy in (False, True):
                     raw = {name: {"limits": [limit.raw for limit in limits]}}
                     came = processes.run(place, raw, seconds, is_busy=is_busy)

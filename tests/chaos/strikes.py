@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from harness import CUT, Child
 from singer_output import SECRETS
 
 PIPE = ("tap", "target", "saver")
+_TRACE = re.compile(r"tap-(saas|shop) .*Traceback|internal error")
 FINE = {0, 4, 5, 9}
 """How a tap may end that nobody killed: well, refused (a fault), failed (a fault), target gone."""
 
@@ -53,15 +55,20 @@ class Ended:
         """What must not be, whoever was killed."""
         struck = {who for who, _ in self.killed}
         is_cut = ("tap", "SIGKILL") in self.killed  # what is left of a line is no JSON
-        found = []
-        if "tap" not in struck and self.codes["tap"] not in FINE:
-            found.append(f"the tap ended with {self.codes['tap']}")
-        if self.codes["target"] and not (is_cut or struck & {"target", "saver"}):
-            found.append(f"the target ended with {self.codes['target']}")
-        if self.codes["saver"] and not struck & {"target", "saver"}:
-            found.append(f"the saver ended with {self.codes['saver']}")
+        excused = {
+            "tap": "tap" in struck or self.codes.get("tap", 0) in FINE,
+            "target": is_cut or bool(struck & {"target", "saver"}),
+            "saver": bool(struck & {"target", "saver"}),
+            # Meltano fails where the tap does.
+            "meltano": True,
+        }
+        found = [
+            f"{who} ended with {code}"
+            for who, code in self.codes.items()
+            if code and not excused[who]
+        ]
         told = "".join(self.told.values())
-        if "Traceback" in self.told["tap"]:
+        if _TRACE.search(told):
             found.append("the tap wrote a traceback")
         if any(secret in told or secret.encode() in self.out for secret in SECRETS):
             found.append("a secret has left")
@@ -87,7 +94,7 @@ def plan(chance: random.Random, usual: Usual) -> list[Strike]:
     if chance.random() < 0.15:
         return [Strike(who, signal.SIGKILL, after_s) for who in PIPE]
     strikes = []
-    for who in chance.sample(PIPE, chance.choice((1, 1, 1, 2))):
+    for who in chance.sample(PIPE, chance.choice((1, 1, 2))):
         number = signal.SIGKILL if chance.random() < 0.75 else signal.SIGTERM
         at = None
         if who != "saver" and chance.random() < 0.5:

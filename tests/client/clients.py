@@ -32,6 +32,7 @@ class Asker:
         values: Mapping[str, Any] | None = None,
         home: Path | None = None,
         deadline: float | None = None,
+        most_requests: int | None = None,
         **keys: Any,
     ) -> None:
         raw = {"name": "acme", "base_url": url, "auth": [BEARER], "retry": FAST, **keys}
@@ -49,6 +50,7 @@ class Asker:
             report=self.report,
             redactor=self.redactor,
             deadline=deadline,
+            most_requests=most_requests,
         )
 
     def __enter__(self) -> Asker:

@@ -6,6 +6,7 @@ import multiprocessing
 import selectors
 import socket
 import statistics
+import struct
 import threading
 import time
 from collections import Counter
@@ -24,11 +25,12 @@ from tap_saas.connector.notation import decode_notation
 from tap_saas.connector.units import parse_duration
 
 PROCESSES, THREADS = 3, 4
+STAMPED = 35  # SO_TIMESTAMPNS of Linux, which the socket module does not name
 SPAWN = multiprocessing.get_context("spawn")
 
 
 class Arrival(NamedTuple):
-    """When a request came, and from which process."""
+    """When a request came (`time.time`), and from which process."""
 
     at: float
     process: int
@@ -39,13 +41,12 @@ class Place(NamedTuple):
 
     home: Path
     url: str | None = None
-    margin: float = 0.04
 
     @contextmanager
     def limiter(self) -> Iterator[Limiter]:
         """A limiter of its own."""
         store = open_store(self.url, self.home)
-        with Limiter(store, scope="acme", margin_s=self.margin) as limiter:
+        with Limiter(store, scope="acme") as limiter:
             yield limiter
         store.close()
 
@@ -67,6 +68,19 @@ def budgets(raw: Mapping[str, Any]) -> dict[str, Budget]:
     return msgspec.convert(raw, dict[str, Budget], dec_hook=decode_notation)
 
 
+def came_at(client: socket.socket) -> Arrival | None:
+    """The next request of a connection, when the kernel got it; None at the end."""
+    asked, notes, _, _ = client.recvmsg(1, 64)
+    if not asked:
+        return None
+    at = time.time()
+    for _, kind, stamp in notes:
+        if kind == STAMPED:
+            seconds, nanoseconds = struct.unpack("qq", stamp)
+            at = seconds + nanoseconds / 1e9
+    return Arrival(at, asked[0])
+
+
 def serve(parent: Connection) -> None:
     """A server of one-byte requests that notes when each arrives."""
     arrivals: list[Arrival] = []
@@ -84,14 +98,15 @@ def serve(parent: Connection) -> None:
                     continue
                 if key.fileobj is listener:
                     client, _ = listener.accept()
+                    client.setsockopt(socket.SOL_SOCKET, STAMPED, 1)
                     ready.register(client, selectors.EVENT_READ)
                     continue
                 client = key.fileobj
                 assert isinstance(client, socket.socket)
-                asked = client.recv(1)
-                if asked:
-                    arrivals.append(Arrival(time.monotonic(), asked[0]))
-                    client.send(asked)
+                arrival = came_at(client)
+                if arrival is not None:
+                    arrivals.append(arrival)
+                    client.send(b"!")
                 else:
                     ready.unregister(client)
                     client.close()

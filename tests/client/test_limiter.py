@@ -93,7 +93,7 @@ def test_the_margin_follows_the_window() -> None:
     with asking(all={"limits": [{"requests": 9, "per": text} for text in per]}) as asker:
         (claim,) = asker.buckets()
         margins = {rate.per_s: round(rate.span_s - rate.per_s, 6) for rate in claim.rates}
-    assert margins == {0.1: 0.03, 1: 0.03, 10: 0.3, 86400: 1}
+    assert margins == {0.1: 0.04, 1: 0.04, 10: 0.3, 86400: 1}
 
 
 def test_of_two_limits_of_one_window_the_smaller_holds() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from email.message import Message
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -317,6 +318,102 @@ def test_first_page_of_a_consuming_cursor_is_retried() -> None:
 def test_final_refusal_of_a_consuming_cursor_is_an_error() -> None:
     with pytest.raises(ApiError, match="page 2: 418"):
         walked(second_is(Answer(status=418)), orders(pagination=ONCE))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_consuming_cursor_that_is_forgotten_restarts_the_pass(status: int) -> None:
+    with pytest.raises(RestartPass, match=f"page 2: {status}"):
+        walked(second_is(Answer(status=status)), orders(pagination=ONCE))
+
+
+# Many pages at once
+
+
+def counted(pages: int, size: int = 4, delay_s: float = 0.0) -> Callable[[Seen], Answer]:
+    """A list of so many full pages, walked by page number or offset."""
+
+    def answer(seen: Seen) -> Answer:
+        at = asked(seen)
+        start = int(at["offset"]) if "offset" in at else (int(at["page"]) - 1) * size
+        records = [{"id": n} for n in range(start, min(start + size, pages * size))]
+        shown = body(records, total=pages * size)
+        return Answer(body=shown.body, delay_s=delay_s)
+
+    return answer
+
+
+AT_ONCE = {
+    "page": {"type": "page", "total": "total", "size": 4},
+    "offset": {"type": "offset", "total": "total", "size": 4, "overlap": 1},
+    "offset-0": {"type": "offset", "total": "total", "size": 4, "overlap": 0},
+}
+
+
+@pytest.mark.parametrize("kind", AT_ONCE)
+def test_pages_at_once_come_in_order_and_resume(kind: str) -> None:
+    form = orders(primary_key=["id"], pagination={**AT_ONCE[kind], "parallel": 3})
+    pages = walked(counted(6), form)
+    assert ids(pages) == list(range(24))
+    assert [page.number for page in pages] == list(range(1, len(pages) + 1))
+    token = json.loads(json.dumps(pages[2].next_token))
+    rest = walked(counted(6), form, token=token)
+    assert ids(rest) == ids(pages[3:])
+    assert pagers() == []
+
+
+@pytest.mark.parametrize("kind", AT_ONCE)
+@pytest.mark.parametrize("width", [2, 4])
+def test_as_many_pages_are_fetched_at_once_as_asked_for(kind: str, width: int) -> None:
+    form = orders(primary_key=["id"], pagination={**AT_ONCE[kind], "parallel": width})
+    with serve(counted(12, delay_s=0.05)) as server, Asker(server.url) as asker:
+        with closing(start(asker, form)) as pages:  # type: ignore[type-var]
+            next(pages)
+            wait_until(lambda: len(server.seen) == 1 + width)
+            time.sleep(0.1)
+            assert len(server.seen) == 1 + width  # nobody takes them, so no more is fetched
+            arrived = sorted(seen.at for seen in server.seen[1:])
+            assert arrived[-1] - arrived[0] < 0.05  # at once, not one after the other
+            next(pages)
+            wait_until(lambda: len(server.seen) == 2 + width)
+        assert pagers() == []
+
+
+def test_pages_ahead_hold_no_more_bytes_than_allowed() -> None:
+    form = orders(primary_key=["id"], pagination={**AT_ONCE["page"], "parallel": 8})
+    with serve(counted(20)) as server, Asker(server.url) as asker:
+        size = len(counted(20)(Seen("GET", "/x?page=9", Message(), b"", 0.0, 0)).body)
+        with closing(start(asker, form, ahead_bytes=3 * size)) as pages:  # type: ignore[type-var]
+            for taken in range(1, 10):
+                next(pages)
+                wait_until(lambda: len(server.seen) >= taken + 2)  # noqa: B023 - called at once
+                time.sleep(0.01)
+                assert len(server.seen) <= taken + 3
+
+
+def test_pages_at_once_leave_out_what_a_shorter_list_has_not() -> None:
+    """The total was told by the first page, and the list became shorter then."""
+    taken = iter([30, 30, 30])
+
+    def answer(seen: Seen) -> Answer:
+        start, most = (int(asked(seen)["page"]) - 1) * 4, next(taken, 14)
+        if start >= most:
+            return Answer(status=404)
+        return body([{"id": n} for n in range(start, min(start + 4, most))], total=most)
+
+    form = orders(primary_key=["id"], pagination={**AT_ONCE["page"], "parallel": 2})
+    assert set(ids(walked(answer, form))) == set(range(14))
+
+
+def test_failure_of_a_page_ahead_comes_in_its_turn() -> None:
+    def answer(seen: Seen) -> Answer:
+        return Answer(status=418) if asked(seen)["page"] == "4" else counted(6)(seen)
+
+    seen: list[Page] = []
+    form = orders(primary_key=["id"], pagination={**AT_ONCE["page"], "parallel": 4})
+    with pytest.raises(ApiError, match="page 4: 418"):
+        walked(answer, form, seen=seen)
+    assert ids(seen) == list(range(12))
+    assert pagers() == []
 
 
 # Secrets

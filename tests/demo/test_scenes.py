@@ -14,7 +14,7 @@ from tap_saas.cli import cli
 from tap_saas.connector.check import check
 from tap_saas.demo import checkpoint, scenes, show
 from tap_saas.demo.scene import Scene, UntrueError
-from tap_saas.demo.scenes import SCENES, budget, changes, kill, named, trouble
+from tap_saas.demo.scenes import SCENES, budget, changes, kill, named, push, trouble
 from tap_saas.demo.stage import CONNECTORS
 from tap_saas.errors import ConfigError
 
@@ -44,6 +44,16 @@ CHANGES = changes.Changes(
     columns={"source": 5},
     events=200,
 )
+DRAINED = push.Table(rows=41, keys=41, tombstones=8, deleted=8, exact=True)
+PUSHED = push.Pushed(
+    sent={"events": 79, "accepted": 158, "forged": 1},
+    counted={"stored": 79, "duplicate": 79, "200": 158, "401": 1},
+    after_s=3.14,
+    drained=DRAINED,
+    log={"order.created": 44, "order.updated": 43, "order.deleted": 13, "order.restored": 2},
+    replayed=102,
+    table=push.Table(rows=45, keys=45, tombstones=11, deleted=11, exact=True),
+)
 TRUE = {
     "429": (
         TROUBLE,
@@ -66,6 +76,16 @@ TRUE = {
         "7 rejected: missing_field 4, bad_date 3 (table _rejects), 93 rows, error_rate 0.07",
     ),
     "new-field": (CHANGES, "new field: column source added, 195 old rows null, 5 have it"),
+    "webhook": (
+        PUSHED,
+        "webhook twice, one row: 79 events, 158 accepted, 79 duplicates, 1 forged refused;"
+        " 41 rows, 3.1 s after the last POST",
+    ),
+    "replay": (
+        PUSHED,
+        "event log replayed, deletes included: state lost, 102 events read again, 13 deletes,"
+        " 34 rows and 11 tombstones, exact",
+    ),
 }
 UNTRUE = [
     ("429", {"gap_s": 4.9}),
@@ -90,6 +110,17 @@ UNTRUE = [
     ("new-field", {"columns": {}}),
     ("new-field", {"columns": {"source": 0}}),
     ("new-field", {"exact": False}),
+    ("webhook", {"sent": {"events": 78, "accepted": 156, "forged": 1}}),
+    ("webhook", {"counted": {"stored": 79, "duplicate": 78, "200": 158, "401": 1}}),
+    ("webhook", {"counted": {"stored": 80, "duplicate": 79, "200": 159, "401": 0}}),
+    ("webhook", {"drained": DRAINED._replace(rows=42)}),
+    ("webhook", {"drained": DRAINED._replace(tombstones=7)}),
+    ("webhook", {"drained": DRAINED._replace(exact=False)}),
+    ("replay", {"replayed": 0}),
+    ("replay", {"log": {"order.created": 59, "order.updated": 43}}),
+    ("replay", {"table": PUSHED.table._replace(exact=False)}),
+    ("replay", {"table": PUSHED.table._replace(tombstones=10)}),
+    ("replay", {"table": DRAINED}),
 ]
 
 

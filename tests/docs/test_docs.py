@@ -1,4 +1,4 @@
-"""The documentation holds: its connectors load, its commands run, its settings are ours."""
+"""The README holds: its connector and commands work, its demo prints what it shows."""
 
 from __future__ import annotations
 
@@ -11,39 +11,25 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pages import ROOT, blocks
 from ruamel.yaml import YAML
 
-from tap_saas import config, errors
-from tap_saas.connector.check import check
+from tap_saas import config
 from tap_saas.sandbox import process
 from target_config.database import libpq_url, target_url
 from target_config.settings import meltano_config
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(text: str, kind: str) -> list[str]:
-    return [body for word, body in _BLOCK.findall(text) if word == kind]
-
-
-def connectors() -> Iterator[str]:
-    for page in PAGES:
-        yield from (body for body in blocks(page.read_text(), "yaml") if "streams:" in body)
-
-
-@pytest.mark.parametrize("text", list(connectors()))
-def test_every_connector_in_the_docs_is_without_mistakes(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "connector.yaml"
-    file.write_text(text)
-    assert [str(mistake) for mistake in check(file)] == []
+def readme(kind: str) -> list[str]:
+    """The README's blocks of a language."""
+    return [block.body for block in blocks(ROOT / "README.md", kind)]
 
 
 def test_the_first_screen_has_a_connector_of_twelve_lines_and_two_commands() -> None:
     first = "\n".join(README.splitlines()[:40])
-    assert len(blocks(README, "yaml")[0].splitlines()) <= 12
+    assert len(readme("yaml")[0].splitlines()) <= 12
     assert "$ make demo\n$ make test" in first
     assert len(README.splitlines()) < 150
 
@@ -59,7 +45,7 @@ def test_the_commands_of_the_readme_run(
     sandbox: process.Running, database: str, tmp_path: Path
 ) -> None:
     """The README's own connector, pointed at the sandbox, by the README's own commands."""
-    connector = blocks(README, "yaml")[0].replace("https://api.acme.example", sandbox.url)
+    connector = readme("yaml")[0].replace("https://api.acme.example", sandbox.url)
     (tmp_path / "acme.yaml").write_text(connector)
     environment = {
         **os.environ,
@@ -67,7 +53,7 @@ def test_the_commands_of_the_readme_run(
         "ACME_KEY": "sandbox-key",
         "TARGET_POSTGRES_SQLALCHEMY_URL": target_url(database),
     }
-    commands = blocks(README, "sh")
+    commands = readme("sh")
     assert len(commands) == 3
     for _ in range(2):
         for command in commands:
@@ -95,17 +81,6 @@ def test_meltano_yml_agrees_with_the_settings_that_we_ship() -> None:
     assert "version" not in project
 
 
-def test_every_exit_code_is_documented() -> None:
-    table = (ROOT / "docs" / "running.md").read_text()
-    classes = [
-        value
-        for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, errors.TapSaasError)
-    ]
-    for code in {value.exit_code for value in classes}:
-        assert f"\n| {code} |" in table
-
-
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     """Real Meltano, twice; both sides are the same, and the README tells no other story."""
     done = subprocess.run(
@@ -114,7 +89,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert _told(done.stdout) == _told(blocks(README, "text")[0])
+    assert _told(done.stdout) == _told(readme("text")[0])
     assert "API and PostgreSQL are the same" in done.stdout
 
 
@@ -140,7 +115,7 @@ def _told(text: str) -> list[str]:
 
 def test_the_comparison_of_the_demo_hides_no_figure() -> None:
     """Counts, error types, columns, requests: each is compared, only clocks and kills are not."""
-    shown = _told(blocks(README, "text")[0])
+    shown = _told(readme("text")[0])
     assert sum("SECONDS" in line for line in shown) == 3
     assert sum("page K of 100, resumed at R, exact: 5,000 of 5,000 rows" in x for x in shown) == 1
     for figures in ("bad_date 5", "3 requests, 46 records", "1,000 sent, 0 refused", "events 5050"):

@@ -20,7 +20,8 @@ from tap_saas.process import guarded
 
 CODES = frozenset({0, 2, 3, 4, 5, 6, 7, 8, 9})
 """The documented codes of runs that nobody stops: 1 would be a mistake of ours."""
-LONGEST_LINE = 4_000
+LONGEST_LINE = 4_200
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Stream(io.TextIOWrapper):
@@ -63,7 +64,7 @@ def _as_process(
 ) -> Iterator[None]:
     """All that a process has for itself, put back afterwards."""
     streams, argv, hook = (sys.stdout, sys.stderr), sys.argv, sys.excepthook
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
     known = dict(os.environ)
     with warnings.catch_warnings(), _logging():
         warnings.simplefilter("default")

@@ -127,7 +127,8 @@ def page(*records: Any, **more: Any) -> Raw:
 def right(asked: Asked) -> Raw:
     """What the shop's API answers where nothing is wrong."""
     first = "cursor=" not in asked.target and "page=2" not in asked.target
-    match asked.path.split("/")[1:]:
+    parts = asked.path.split("/")[1:]
+    match parts:
         case ["orders"]:
             records = [_order(1), _order(2)] if first else [_order(3)]
             return page(*records, next="again" if first else None)
@@ -135,7 +136,7 @@ def right(asked: Asked) -> Raw:
             return page({"id": 9, "updated_at": DAY.format(3)}, next=None)
         case ["orders", number, "lines"]:
             return page({"n": 1, "updated_at": DAY.format(2), "of": number}, next=None)
-        case ["orders", number]:
+        case ["orders", number] if number.isdecimal():
             return answer(json.dumps(_order(int(number))).encode())
         case ["token"]:
             return answer(json.dumps({"access_token": TOKEN, "expires_in": 3600}).encode())

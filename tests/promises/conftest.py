@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import byte_code
 from sandbox_api import Sandbox, sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _byte_code(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep byte code in pytest's cache: without it the target takes two seconds more to start."""
-    cache = request.config.cache
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.delenv("PYTHONUNBUFFERED", raising=False)
-        if cache is not None:
-            patch.setenv("PYTHONPYCACHEPREFIX", str(cache.mkdir("bytecode")))
+    with byte_code(request.config):
         yield
 
 

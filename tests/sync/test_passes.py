@@ -178,6 +178,39 @@ def test_an_order_that_is_a_lie_gives_the_watermark_back() -> None:
     assert state["replication_key_value"] == "2025-01-01T01:00:00Z"
 
 
+class Unfiltered(Api):
+    """One that cannot filter: it is read newest first."""
+
+    def ask(self, since: Any, until: Any, token: Any) -> Iterator[Page]:
+        return super().ask(None, None, token)
+
+
+def test_newest_first_ends_behind_the_watermark() -> None:
+    api = Unfiltered([(n, 100 - n) for n in range(60)])
+    before = {"replication_key": "at", "replication_key_value": "2025-01-01T01:34:00Z"}
+    written, state, _ = run(api, before, incremental(order="desc"))
+    assert written >= set(range(7))
+    assert len(api.asked) <= 4
+    assert state["replication_key_value"] == "2025-01-01T01:40:00Z"
+
+
+@given(RECORDS, st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2_000)), max_size=PAGE - 1))
+def test_older_records_among_newer_ones_lose_none_newest_first(
+    records: list[tuple[int, int]], lies: list[tuple[int, int]]
+) -> None:
+    records.sort(key=lambda one: -one[1])
+    watermark = 1_000
+    for n, (place, minute) in enumerate(lies):
+        records.insert(place, (100 + n, minute))
+    before = {
+        "replication_key": "at",
+        "replication_key_value": f"{(START + timedelta(minutes=watermark)).isoformat()}",
+    }
+    written, _, ended = run(Unfiltered(records), before, incremental(order="desc"))
+    assert ended
+    assert written >= {key for key, minute in records if minute >= watermark and key < 100}
+
+
 def test_a_forgotten_page_token_begins_the_pass_again() -> None:
     records = [(n, n) for n in range(10)]
     _, state, _ = run(Api(records), {}, None, pages=2)

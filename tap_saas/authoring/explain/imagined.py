@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from tap_saas.authoring.explain.assumed import share
 from tap_saas.authoring.explain.documents import Draft, put, sent
 from tap_saas.client.client import Client, Outcome
 from tap_saas.client.sender import Where
+from tap_saas.client.walk_stop import WalkStop
 from tap_saas.connector.decode import Decoded
 from tap_saas.connector.exchange import Headers, Request, Response
 from tap_saas.connector.incremental import Incremental, Interval, Key, instant_format
@@ -101,6 +103,10 @@ class ImaginedApi(Client):
         """What stands for the fields of a token's answer."""
         return self.fields
 
+    def walk_stop(self) -> WalkStop:
+        """Nothing waits here."""
+        return WalkStop(threading.Event())
+
     def send(
         self,
         form: RequestForm | None,
@@ -108,6 +114,7 @@ class ImaginedApi(Client):
         *,
         where: Where,
         decode: Any = None,
+        stop: Any = None,
     ) -> Outcome:
         """A page of the list that is asked for."""
         assert isinstance(form, Stream)

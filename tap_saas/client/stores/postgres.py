@@ -104,7 +104,7 @@ class PostgresStore(Store):
         try:
             try:
                 self._transact(calls)
-            except psycopg.OperationalError:
+            except psycopg.Error:
                 if not self._db.closed:
                     raise
                 self._db = self._connect()
@@ -132,7 +132,9 @@ class PostgresStore(Store):
         values = {"names": list(names), "lock_ms": LOCK_MS, "stall_ms": STALL_MS}
         rows = self._run("open", values)
         now = self._clock() if self._clock else max(at for _, _, at in rows)
-        buckets = {name: _decode(state) if state else Bucket(now) for name, state, _ in rows}
+        buckets = {
+            name: Bucket(now) if state is None else _decode(state) for name, state, _ in rows
+        }
         for bucket in buckets.values():
             bucket.advance(now)
         return buckets, now

@@ -10,7 +10,7 @@ from typing import Any
 
 from tap_saas.connector.mistake import alternatives
 from tap_saas.demo.scene import Scene
-from tap_saas.demo.scenes import budget, changes, kill, trouble
+from tap_saas.demo.scenes import budget, changes, kill, push, trouble
 from tap_saas.errors import ConfigError
 
 SCENES: tuple[Scene[Any], ...] = (
@@ -21,6 +21,8 @@ SCENES: tuple[Scene[Any], ...] = (
     Scene("late", "an older version of a row comes last", changes.play, changes.late),
     Scene("rejects", "records that are wrong", trouble.play, trouble.rejected),
     Scene("new-field", "the API's records gain a field", changes.play, changes.new_field),
+    Scene("webhook", "events come twice, in disorder, one of them forged", push.play, push.webhook),
+    Scene("replay", "the event log once more, after the state was lost", push.play, push.replay),
 )
 
 
