@@ -109,6 +109,16 @@ def left(meltano: Child) -> list[int]:
     return [pid for pid in _members(meltano.pid) if pid != meltano.pid]
 
 
+def tap_of(meltano: Child) -> int | None:
+    """The tap that reads for a run, not the one that is asked for its catalog."""
+    for pid in left(meltano):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"tap-saas" in command and b"--discover" not in command:
+                return pid
+    return None
+
+
 def wait_for_left(meltano: Child) -> None:
     """Wait until none lives any more; those that take too long are killed."""
     until = time.monotonic() + PATIENCE_S

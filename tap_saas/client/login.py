@@ -73,7 +73,7 @@ class Login:
     @property
     def advice(self) -> str:
         """What a user can do where the API refuses: `check the setting api_key`."""
-        return check_settings(name for scheme in self._schemes for name in scheme.names)
+        return check_settings(name for scheme in self._schemes for name in scheme.proofs)
 
     def token(self, *, admitted: bool = False) -> Token | None:
         """A token that is not due, renewed where needed; None without OAuth.

@@ -47,6 +47,11 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The placeholders that this scheme needs."""
         return frozenset()
 
+    @property
+    def proofs(self) -> frozenset[str]:
+        """Those of them that prove who asks."""
+        return self.names
+
     def sign(self, request: Request, values: Mapping[str, Any]) -> Request:
         """The request with its credentials; unchanged where their placeholders have no value.
 
@@ -181,8 +186,11 @@ class OAuth2(Scheme, frozen=True, kw_only=True, tag="oauth2"):
 
     @property
     def names(self) -> frozenset[str]:
-        parts: list[Template | Tree | OAuthClient | None]
-        parts = [self.token_url, self.client, self.scope, self.extra, self.refresh_token]
+        return self.token_url.names | self.proofs
+
+    @property
+    def proofs(self) -> frozenset[str]:
+        parts = (self.client, self.scope, self.extra, self.refresh_token)
         return frozenset().union(*(part.names for part in parts if part is not None))
 
     def sign(self, request: Request, values: Mapping[str, Any]) -> Request:
@@ -234,7 +242,7 @@ class OAuth2(Scheme, frozen=True, kw_only=True, tag="oauth2"):
         if response.status >= 400 or "error" in answer:
             raise CredentialError(
                 f"no access token: {_refusal(response.status, answer)}",
-                do=check_settings(self.names),
+                do=check_settings(self._blamed(answer.get("error")) or self.proofs),
                 status=response.status,
                 request_id=response.request_id,
             )
@@ -250,6 +258,12 @@ class OAuth2(Scheme, frozen=True, kw_only=True, tag="oauth2"):
             refresh_token=new if isinstance(new, str) and new else spent,
             answer=answer,
         )
+
+    def _blamed(self, error: Any) -> frozenset[str]:
+        """The placeholders that a refusal is about (RFC 6749 section 5.2), empty if it is open."""
+        parts = {"client": self.client, "grant": self.refresh_token, "scope": self.scope}
+        part = parts.get(str(error).rpartition("_")[2])
+        return frozenset() if part is None else part.names
 
     def is_due(self, token: Token, now: datetime) -> bool:
         """True once the token should be renewed; it is used for at least half of its life."""

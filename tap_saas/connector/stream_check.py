@@ -14,6 +14,7 @@ from tap_saas.connector.incremental_check import check_column, check_incremental
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.mistake import Findings, Where
 from tap_saas.connector.model import OBSERVED, Stream, TextVersion
+from tap_saas.connector.pagination import Pagination
 from tap_saas.connector.place import SentTo
 from tap_saas.connector.request_form import RequestForm
 
@@ -35,6 +36,7 @@ def check_stream(stream: Stream, where: Where, findings: Findings) -> None:
             names=stream.names,
             pagination=stream.pagination,
         )
+    _check_token(stream, where, findings)
     if stream.deletes is not None:
         _check_deletes(stream, stream.deletes, (*where, "deletes"), findings)
     check_pagination(stream.pagination, stream.incremental, (*where, "pagination"), findings)
@@ -116,12 +118,33 @@ def _check_deletes(stream: Stream, deletes: Deletes, where: Where, findings: Fin
         findings.tell((*where, "flag"), what, "use the record's fields")
     if deletes.sweep is not None and not deletes.sweep.every:
         findings.tell((*where, "sweep", "every"), "a sweep has a distance", "write one such as 7d")
+    if deletes.sweep is not None and not findings.is_touched((*where[:-1], "pagination")):
+        _check_swept(stream.pagination, (*where, "sweep"), findings)
     if deletes.list_ is not None:
         at = (*where, "list")
         check_request(deletes.list_, at, findings)
         check_pagination(
             deletes.list_.pagination, stream.incremental, (*at, "pagination"), findings
         )
+
+
+def _check_swept(pagination: Pagination, where: Where, findings: Findings) -> None:
+    """A sweep takes for gone what its pass did not see."""
+    if pagination.cap is not None:
+        what = "a sweep has to see the whole list, and the API shows only a part of it"
+        findings.tell(where, what, "use deletes.list, deletes.flag or events, or take it away")
+    elif pagination.is_counted and not pagination.overlapping and pagination.total is None:
+        what = "a record that goes while the list is read hides another, which a sweep marks as gone"
+        do = "say pagination.total, by which it is noticed, or walk it by cursor or seek"
+        findings.tell(where, what, do, "warning")
+
+
+def _check_token(stream: Stream, where: Where, findings: Findings) -> None:
+    """A sync token is of one list."""
+    is_token = stream.incremental is not None and stream.incremental.sync_token is not None
+    if is_token and any(parent.since is not None for parent in stream.parents):
+        what = "with `parents.since` all parents have one watermark, and each list has its own token"
+        findings.tell((*where, "parents"), what, "take `since` away")
 
 
 def _check_schema(

@@ -20,6 +20,7 @@ from tap_saas.errors import TargetError
 
 JOB = "sandbox"
 SCHEMA = "tap_sandbox"
+RUNS = 2
 STATE_ID = "dev:tap-sandbox-to-target-postgres"
 _BAD = re.compile(r"\b(WARNING|ERROR)\b|\[(warning|error)")
 Tell = Callable[[str], None]
@@ -37,6 +38,7 @@ class Story:
             "UV_COMPILE_BYTECODE": "1",
         }
         self._meltano = pipe.beside("meltano")
+        self._asked: list[dict[str, int]] = []
 
     def run(self) -> bool:
         """Tell the whole story; true where both sides are the same after each run."""
@@ -53,6 +55,7 @@ class Story:
         return self._compare(number, seconds)
 
     def _change(self) -> None:
+        told = []
         for stream, update, insert in (("customers", 20, 5), ("orders", 30, 10), ("events", 0, 50)):
             answer = requests.post(
                 f"{self._running.url}/_world/change",
@@ -60,7 +63,8 @@ class Story:
                 timeout=30,
             )
             answer.raise_for_status()
-            self._tell(f"meanwhile: {update} {stream} updated, {insert} new")
+            told.append(f"{update} {stream} updated, {insert} new")
+        self._tell(f"meanwhile: {'; '.join(told)}")
 
     def _call(self, what: str, arguments: list[str]) -> float:
         """Run Meltano; its log is kept, its warnings are shown."""
@@ -111,24 +115,38 @@ class Story:
             self._tell(f" {stream}: {msgspec.json.encode(values).decode()}")
 
     def _compare(self, number: int, seconds: float) -> bool:
+        """Whether both sides are the same; the table is shown after the last run."""
         import psycopg
+
+        asked = compare.requests_by_stream(self._running.url)
+        self._asked.append(asked)
+        with psycopg.connect(self._running.database_url) as connection:
+            sides = {
+                stream: (
+                    compare.api_side(self._running.url, stream),
+                    compare.database_side(connection, SCHEMA, stream),
+                )
+                for stream in compare.STREAMS
+            }
+        different = [stream for stream, (api, database) in sides.items() if api != database]
+        rows = sum(database.count for _, database in sides.values())
+        verdict = f"DIFFERENT: {', '.join(different)}" if different else "all equal"
+        total = sum(asked.values())
+        self._tell(f"run {number}: {seconds:.1f} s, {total} requests, {rows:,} rows, {verdict}")
+        if number == RUNS:
+            self._show(sides)
+        return not different
+
+    def _show(self, sides: dict[str, tuple[compare.Side, compare.Side]]) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        asked = compare.requests_by_stream(self._running.url)
         table = Table("stream", box=None)
-        for name in ("rows in the API", "rows in PostgreSQL", "keys and versions", "requests"):
+        runs = ["requests: run 1", *(f"run {number}" for number in range(2, RUNS + 1))]
+        for name in ("API rows", "PostgreSQL rows", "keys, versions", *runs):
             table.add_column(name, justify="right", no_wrap=True)
-        same = True
-        with psycopg.connect(self._running.database_url) as connection:
-            for stream in compare.STREAMS:
-                api = compare.api_side(self._running.url, stream)
-                database = compare.database_side(connection, SCHEMA, stream)
-                same = same and api == database
-                verdict = "equal" if api == database else "DIFFERENT"
-                table.add_row(
-                    stream, str(api.count), str(database.count), verdict, str(asked[stream])
-                )
-        self._tell(f"run {number}: {seconds:.1f} s, {sum(asked.values())} requests")
+        for stream, (api, database) in sides.items():
+            verdict = "equal" if api == database else "DIFFERENT"
+            asked = [str(counts[stream]) for counts in self._asked]
+            table.add_row(stream, str(api.count), str(database.count), verdict, *asked)
         Console().print(table)
-        return same

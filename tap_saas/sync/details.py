@@ -19,7 +19,7 @@ from tap_saas.client.sender import Where
 from tap_saas.connector.decode import Decoded, read_records
 from tap_saas.connector.exchange import Response
 from tap_saas.connector.model import Stream
-from tap_saas.connector.responses import observed_at
+from tap_saas.connector.responses import Rule, observed_at
 from tap_saas.connector.routes import Fetch
 from tap_saas.errors import ApiError, StateError
 from tap_saas.sync.bookmark import instant_text
@@ -173,15 +173,12 @@ class Details:
         def decode(response: Response) -> Decoded:
             return Decoded(read_records(fetch.records, response), "dict")
 
-        try:
-            outcome = client.send(fetch, fetch.build(values), where=where, decode=decode)
-        except ApiError as error:
-            if error.status not in fetch.gone or len(group) > 1:
-                raise
-            return Answer([], group, self._run.now())
+        gone = Rule(status=fetch.gone if len(group) == 1 else [], then="skip")
+        form = msgspec.structs.replace(fetch, responses=[*fetch.responses, gone])
+        outcome = client.send(form, form.build(values), where=where, decode=decode)
         at = observed_at(outcome.response)
         if outcome.decoded is None:
-            return Answer([], [], at)
+            return Answer([], group if outcome.verdict.rule is gone else [], at)
         records = [self._with_values(group, one) for one in outcome.decoded.records]
         missing = self._missing(fetch, group, records)
         if records and len(missing) == len(group):

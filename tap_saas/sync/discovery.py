@@ -21,7 +21,7 @@ from tap_saas.connector.model import Stream
 from tap_saas.connector.webhook import WebhookSource
 from tap_saas.sync import evolve
 from tap_saas.sync.bookmark import Bookmark
-from tap_saas.sync.columns import Column, Columns, column, learn, short_name
+from tap_saas.sync.columns import Column, Columns, Kind, bad_name, column, learn, short_name
 from tap_saas.sync.pull import Pull, PullFeed
 from tap_saas.sync.readings import COLUMN, has_readings
 from tap_saas.sync.run import Run
@@ -39,9 +39,15 @@ class Memory:
     def load(self) -> dict[str, list[list[str]]]:
         """The learnt columns by stream; a file that cannot be read is as none."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, list[list[str]]])
-        except (OSError, msgspec.DecodeError):
+            known = msgspec.json.decode(
+                self._path.read_bytes(), type=dict[str, list[tuple[str, Kind]]]
+            )
+        except (OSError, ValueError, RecursionError):
             return {}
+        return {
+            stream: [[name, kind] for name, kind in columns if not bad_name(name)]
+            for stream, columns in known.items()
+        }
 
     def keep(self, stream: str, learnt: list[list[str]]) -> None:
         """Keep the columns of a stream, atomically; where that cannot be, it is told."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 from typing import TypeAlias
 
+from tap_saas.client.limiter import RequestsSpentError
 from tap_saas.sync.feeds import Fed
 
 CLOSE_S = 5.0
@@ -23,7 +24,7 @@ def side_by_side(lanes: Iterator[Lane], width: int) -> Generator[Fed]:
     """The pages of all lanes, at most `width` of them at a time, begun in their order.
 
     `lanes` is drawn from under a lock, by any thread. What one raises is raised here, and ends the
-    others.
+    others; a RequestsSpentError when all have ended, each has none left then.
     """
     if width == 1:
         for lane in lanes:
@@ -55,16 +56,22 @@ class _Lanes:
         for thread in self._threads:
             thread.start()
         running = len(self._threads)
+        spent: RequestsSpentError | None = None
         try:
             while running:
                 came = self._out.get()
                 if came is None:
                     running -= 1
+                elif isinstance(came, RequestsSpentError):
+                    # The last requests of the others are not thrown away: their pages come yet.
+                    spent, running = came, running - 1
                 elif isinstance(came, BaseException):
                     raise came
                 else:
                     yield came.fed
                     came.taken.set()
+            if spent is not None:
+                raise spent
         finally:
             self._close()
 

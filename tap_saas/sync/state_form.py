@@ -9,6 +9,7 @@ import msgspec
 from tap_saas.connector import formats
 from tap_saas.errors import StateError
 from tap_saas.sync.bookmark import Walk
+from tap_saas.sync.columns import Kind, bad_name
 
 _DO = "mend the state, or pass one that this tap has written"
 
@@ -22,7 +23,7 @@ class _Bookmark(msgspec.Struct):
     resume: list[Walk] = []
     windows_done: list[tuple[Any, Any]] = []
     unfinished: list[Any] = []
-    schema: list[Any] = []
+    schema: list[tuple[str, Kind]] = []
     pending: list[Any] = []
     queue: list[Any] = []
     parents: list[Any] = []
@@ -60,10 +61,17 @@ def check(state: dict[str, Any]) -> None:
             whole = msgspec.convert(bookmark, _Whole)
             for part in (whole, *whole.partitions):
                 _check_instants(part)
+                _check_names(part)
         except (msgspec.ValidationError, ValueError) as error:
             raise StateError(
                 f"its bookmark in the state cannot be read ({error})", stream=stream, do=_DO
             ) from error
+
+
+def _check_names(bookmark: _Bookmark) -> None:
+    for name, _ in bookmark.schema:
+        if bad_name(name):
+            raise ValueError(f"{name!r} names no column - at `$.schema`")
 
 
 def _check_instants(bookmark: _Bookmark) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from hooked import Receiver, wait_for_all
@@ -55,14 +56,17 @@ class Chaos:
         return self.tally
 
     def _shops(self, box: Sandbox, folder: Path, queue: Path) -> list[Shop]:
-        shops = [
-            Shop("pull", folder, box, self._database),
-            PushedShop("log", folder, box, self._database, "events", queue),
-            PushedShop("hooks", folder, box, self._database, "webhooks", queue),
-        ]
-        if self._meltano:
-            shops.append(MeltanoShop("meltano", folder, box, self._database))
-        return shops
+        """All of them, with their tables."""
+        at = (folder, box, self._database)
+        with ThreadPoolExecutor() as pool:
+            made: list[Future[Shop]] = [
+                pool.submit(Shop, "pull", *at),
+                pool.submit(PushedShop, "log", *at, "events", queue),
+                pool.submit(PushedShop, "hooks", *at, "webhooks", queue),
+            ]
+            if self._meltano:
+                made.append(pool.submit(MeltanoShop, "meltano", *at))
+        return [shop.result() for shop in made]
 
     def _round(self, shops: list[Shop], receiver: Receiver) -> None:
         """One run of one of them, most of them under fire."""

@@ -84,12 +84,11 @@ class Shop:
     def _end(self, strikes: list[Strike], arguments: list[str]) -> Ended:
         shop = self.pipeline
         tap, target = shop.start_tap(*arguments), shop.start_target()
-        save = [BIN / "saasctl", "state", "save", shop.state]
+        save: list[str | Path] = [BIN / "saasctl", "state", "save", shop.state]
         saver = start(save, shop.environment, stdin=target.stdout)
         target.stdout.close()  # the saver alone has it: where that is gone, the target must see it
         ended = Run(dict(zip(PIPE, (tap, target, saver), strict=True)), strikes).end()
-        if not arguments:
-            self.usual.learn(ended)
+        self.usual.learn(ended)
         return ended
 
     def _some(self, chance: random.Random) -> list[str]:
@@ -169,8 +168,8 @@ class PushedShop(Shop):
         return self._end(strikes, [])
 
     def calm(self) -> Iterator[Ended]:
-        """Runs to the end; the first may be the one in which all streams come to be pulled."""
-        for _ in range(2):
+        """Runs to the end; there is one more where the first is that which comes to all lists."""
+        for _ in range(1 if self._is_pulled else 2):
             yield self.run(random.Random(0), [])
 
     @property

@@ -57,8 +57,9 @@ def test_every_budget_of_a_request_holds_at_the_server(tmp_path: Path) -> None:
         kind = "search" if seen.path.startswith("/search") else "orders"
         for name in ("all", kind, f"base {seen.headers['X-Base']}"):
             came.setdefault(name, []).append(seen.at)
+    # The server shares its processor with those who ask, and notes the time late.
     most = {
-        name: most_in(sorted(times), 1 if name == "all" else 0.6) for name, times in came.items()
+        name: most_in(sorted(times), 0.9 if name == "all" else 0.5) for name, times in came.items()
     }
     assert len(came["all"]) == len(asks)
     assert 8 <= most["all"] <= 10, "kept and used"

@@ -20,6 +20,7 @@ from tap_saas.client.stores import StoreLostError, open_store
 from tap_saas.client.stores.bucket import LEASE_S, Claim, Rate
 from tap_saas.client.stores.postgres import PostgresStore
 from tap_saas.client.stores.sqlite import SqliteStore
+from tap_saas.config import secrets
 from tap_saas.errors import ConfigError
 
 LIMIT = Claim("all", "all", (Rate(3, 3600, 3600),))
@@ -233,6 +234,16 @@ def test_a_url_of_something_else_is_refused_and_not_shown(tmp_path: Path, url: s
     with pytest.raises(ConfigError, match="write postgresql://host/database") as caught:
         open_store(url, tmp_path)
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_passwords_in_urls_are_known_as_secrets() -> None:
+    found = secrets({
+        "budget_store": "postgresql://shop:s%C3%A9cret@h/d?password=other",
+        "queue": "postgresql://shop:third@h/d",
+        "home": "postgresql://shop:fourth@h/d",
+    })  # fmt: skip
+    assert sorted(found) == ["other", "s%C3%A9cret", "s\u00e9cret", "third"]
+    assert secrets({"queue": "queue.db", "budget_store": "postgresql://[bad"}) == []
 
 
 def test_without_a_url_a_file_in_home_is_used_without_the_extra(

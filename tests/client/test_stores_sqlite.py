@@ -70,16 +70,18 @@ def test_a_restart_of_the_machine_keeps_long_windows(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.glob("*.db")] == ["budgets-bbbbbbbb.db"]
 
 
-def test_time_passes_while_the_machine_is_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("off_s", "goes"), [(3601, True), (3500, False), (-9000, False)])
+def test_time_passes_while_the_machine_is_off_unless_its_clock_went_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off_s: float, goes: bool
 ) -> None:
     path = tmp_path / "budgets.db"
     with opened(path, boot="aaaaaaaa", clock=lambda: 5e6) as before:
         assert spend(before, 3) == [True, True, True]
     wall = time.time()
-    monkeypatch.setattr(time, "time", lambda: wall + 3601)
+    monkeypatch.setattr(time, "time", lambda: wall + off_s)
     with opened(path, boot="bbbbbbbb", clock=lambda: 20.0) as after:
-        assert spend(after) == [True]
+        assert spend(after) == [goes]
+        assert after.try_("x", [LIMIT]).wait_s <= 3600
 
 
 def test_a_file_that_a_crash_of_the_machine_damaged_is_left_behind(

@@ -245,9 +245,26 @@ def test_a_refusal_is_told_with_the_settings_to_check(response: Response, told: 
     with pytest.raises(CredentialError) as caught:
         oauth().read_token(response, NOW)
     assert str(caught.value) == (
-        f"no access token: {told} (request 7f3a91);"
-        " check the settings client_id, client_secret and region"
+        f"no access token: {told} (request 7f3a91); check the settings client_id and client_secret"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "settings"),
+    [
+        ("invalid_client", "settings client_id and client_secret"),
+        ("unauthorized_client", "settings client_id and client_secret"),
+        ("invalid_grant", "setting refresh"),
+        ("invalid_scope", "setting scope"),
+        ("invalid_request", "settings client_id, client_secret, refresh and scope"),
+        (5, "settings client_id, client_secret, refresh and scope"),
+    ],
+)
+def test_a_refusal_names_the_settings_that_it_is_about(error: Any, settings: str) -> None:
+    scheme = oauth(grant="refresh_token", refresh_token="{refresh}", scope="{scope}")
+    with pytest.raises(CredentialError) as caught:
+        scheme.read_token(answer(400, {"error": error}), NOW)
+    assert str(caught.value).endswith(f"; check the {settings}")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"access_token": 5}', b""])

@@ -156,7 +156,7 @@ def test_every_named_test_exists() -> None:
 def test_every_heading_of_the_patterns_has_a_snippet_a_command_and_a_proof() -> None:
     text = (DOCS / "patterns.md").read_text()
     parts = re.split(r"^###? ", text, flags=re.MULTILINE)[1:]
-    frames = {"Set up", "Words", "Learning path"}
+    frames = {"Why this matters", "Set up", "Words", "Learning path"}
     for part in parts:
         title, _, body = part.partition("\n")
         opens_others = not body.strip() or title in {
