@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import jsonschema
 
+from tap_saas.connector.formats import read_instant
 from tap_saas.connector.units import parse_duration
 from tap_saas.errors import ConfigError
 
@@ -127,6 +128,8 @@ SCHEMA: dict[str, Any] = {
         },
     },
 }
+# Whoever mistakes their place or type may have put a secret there.
+_HELD_BACK = {"settings": "an object", "queue": "a text", "budget_store": "a text"}
 _SDK_KEYS = {
     "stream_maps", "stream_map_config", "faker_config", "flattening_enabled",
     "flattening_max_depth", "flattening_max_key_length", "flattening_separator",
@@ -150,14 +153,29 @@ def check(config: Mapping[str, Any]) -> None:
                 "(to try one, `saasctl demo up` and connector: sandbox)"
             )
         else:
-            lines.append(f"{where}: {error.message}")
-    if isinstance(config.get("max_duration"), str):
-        try:
-            parse_duration(config["max_duration"])
-        except ValueError as error:
-            lines.append(f"max_duration: {error}")
+            lines.append(f"{where}: {_words(error)}")
+    lines += [f"{name}: {what}" for name, what in _unreadable(config)]
     if lines:
         raise ConfigError("\n".join(f"config: {line}" for line in lines))
+
+
+def _words(error: jsonschema.ValidationError) -> str:
+    """What is wrong with a value; what may hold a secret is not shown."""
+    wanted = _HELD_BACK.get(str(error.path[0])) if error.path else None
+    return str(error.message) if wanted is None else f"it is not {wanted}"
+
+
+def _unreadable(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts that mean nothing, and why."""
+    for name, read in (("max_duration", parse_duration), ("start_date", read_instant)):
+        if isinstance(config.get(name), str):
+            try:
+                read(config[name])
+            except ValueError as error:
+                yield name, str(error)
+    for name in ("connector", "home", "queue", "budget_store", "consumer"):
+        if "\0" in str(config.get(name)):
+            yield name, "it holds a NUL"
 
 
 def _unknown(name: str) -> str:

@@ -131,6 +131,11 @@ class MaskingFormatter(logging.Formatter):
         return shortened(self.redactor.mask(self.inner.format(record)))
 
 
+def storable(text: str) -> str:
+    """The text with half letters (lone surrogates) replaced: no JSON file can hold them."""
+    return text.encode(errors="replace").decode()
+
+
 def mask_known(text: str) -> str:
     """The text without the secrets of all redactors that there are."""
     for redactor in list(Redactor.alive):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tap_saas.redact import Redactor
+from tap_saas.redact import Redactor, storable
 
 Cause = Literal["budget", "api", "target"]
 MOST_BUCKETS = 1_000  # of one budget, told apart; a `key` may have any number of values
@@ -293,4 +293,5 @@ class Report:
     def _text(self, value: Any, otherwise: str | None) -> str | None:
         if value is None:
             return otherwise
-        return self._redactor.mask(value if isinstance(value, str) else json.dumps(value))
+        text = value if isinstance(value, str) else json.dumps(value)
+        return storable(self._redactor.mask(text))

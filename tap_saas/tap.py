@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections import Counter
@@ -23,10 +24,10 @@ from tap_saas import config as tap_config
 from tap_saas.connector.load import load
 from tap_saas.connector.units import parse_duration
 from tap_saas.errors import ConfigError, StateError
-from tap_saas.objects import parse_object, read_text
+from tap_saas.objects import parse_object, read_all, read_text
 from tap_saas.redact import mask_logs
 from tap_saas.runs.recorder import Progress
-from tap_saas.sync import sdk, state_form
+from tap_saas.sync import catalog_form, sdk, state_form
 from tap_saas.sync.discovery import Memory
 from tap_saas.sync.ends import Limits, Stop
 from tap_saas.sync.ledgers import LedgerStream, rejects_stream, runs_stream
@@ -60,7 +61,10 @@ class TapSaaS(Tap):
     def __init__(self, *, config: Any = None, samples: bool = True, **kwargs: Any) -> None:
         given = dict(config or {})
         if kwargs.get("parse_env_config"):
-            given = {**given, **self._env_var_config}
+            given = {**given, **self._from_environment()}
+        if isinstance(kwargs.get("catalog"), dict):
+            catalog_form.check(kwargs["catalog"])
+        given = {name: value for name, value in given.items() if value is not None}
         tap_config.check(given)
         self.stop = Stop()
         self._run: Run | None = None
@@ -71,6 +75,22 @@ class TapSaaS(Tap):
         # `nohup` ignores it: then so do we.
         if in_main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, self._handle_termination)
+
+    @classmethod
+    def _from_environment(cls) -> dict[str, Any]:
+        """The settings of the variables `TAP_SAAS_...`.
+
+        Raises:
+            ConfigError: one cannot be read; its value may be a secret and is not shown.
+        """
+        try:
+            return dict(cls._env_var_config)
+        except (ValueError, RecursionError) as error:
+            wrong = sdk.unreadable_variables(tap_config.SCHEMA, cls._env_var_prefix)
+            raise ConfigError(
+                f"the variable {' and '.join(wrong)} cannot be read",
+                do="give whole numbers as digits, lists and objects as JSON",
+            ) from error
 
     @classmethod
     def quiet(
@@ -241,10 +261,14 @@ class TapSaaS(Tap):
             config=config.config,
             state=None
             if state is None
-            else parse_object(state.read(), state.name, StateError, "state"),
+            else parse_object(
+                read_all(state, StateError, "state"), state.name, StateError, "state"
+            ),
             catalog=None
             if catalog is None
-            else parse_object(catalog.read(), catalog.name, ConfigError, "catalog"),
+            else parse_object(
+                read_all(catalog, ConfigError, "catalog"), catalog.name, ConfigError, "catalog"
+            ),
             parse_env_config=config.parse_env,
         )
         tap.order_streams()
@@ -264,8 +288,18 @@ def _listed(rejects: Counter[str]) -> str:
 
 def main() -> int:
     """The command `tap-saas`; the exit code."""
+    for name in ("LOGLEVEL", "TAP_SAAS_LOGLEVEL"):
+        if not os.environ.get(name):
+            os.environ.pop(name, None)  # the SDK takes an empty one for a level
     try:
-        result = TapSaaS.cli(standalone_mode=False)
+        command = TapSaaS.cli
+    except Exception as error:  # the SDK reads the user's variables and file with several libraries
+        raise ConfigError(
+            "logging cannot be set up",
+            do="set LOGLEVEL to DEBUG, INFO, WARNING or ERROR; see to SINGER_SDK_LOG_CONFIG",
+        ) from error
+    try:
+        result = command(standalone_mode=False)
     except (ConfigurationError, MappingError) as error:
         raise ConfigError(str(error), where="stream_maps", do="mend the stream maps") from error
     # The SDK tells what is wrong with the settings that it knows itself and ends with 1.

@@ -195,6 +195,7 @@ class Child:
         stdin: bool | IO[bytes] = False,
         apart: bool = False,
         cwd: Path | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         given = subprocess.PIPE if stdin is True else stdin or subprocess.DEVNULL
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `told`
@@ -207,7 +208,7 @@ class Child:
             start_new_session=apart,
             cwd=cwd,
         )
-        self._alarm = threading.Timer(PATIENCE_S, self._popen.kill)
+        self._alarm = threading.Timer(patience_s, self._popen.kill)
         self._alarm.daemon = True
         self._alarm.start()
 

@@ -55,7 +55,7 @@ class Counted(Steps):
         self._overlaps = form.pagination.overlapping > 0
         self._backs = self._more_overlap = self._furthest = 0
         self._resumes = False
-        self._totals = _Totals(None if self.spot is None else self.spot.total)
+        self._totals = Totals(None if self.spot is None else self.spot.total)
         if self.spot is not None:
             self._begin(self.spot)
 
@@ -212,7 +212,7 @@ class Counted(Steps):
                 "it is read once more",
                 self._where.stream,
             )
-            self._totals = _Totals(None)
+            self._totals = Totals(None)
             return Spot(head=spot.head, turn="again")
         if spot.shrank:
             log.warning(
@@ -251,7 +251,7 @@ class Counted(Steps):
         return None if self.spot is None else self.spot.kept
 
 
-class _Totals:
+class Totals:
     """How long a list said it is, by the instants of its answers: pages may come out of order."""
 
     def __init__(self, largest: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import threading
 import time
@@ -24,6 +25,9 @@ from tap_saas.errors import ApiError, ConfigError, RetryableError, TapSaasError
 CHUNK = 65_536
 # A session is used by one thread at a time, for the API, its token endpoint and a download or two.
 HOSTS_A_SESSION = 4
+
+# Who logs in to a proxy: that of the environment is no setting, so nothing else masks it.
+_USER = re.compile(r"://[^\s/@]*@")
 
 REQUEST_IDS = (
     "X-Request-Id", "Request-Id", "X-Correlation-Id", "X-Amzn-RequestId", "X-Amz-Request-Id",
@@ -246,7 +250,8 @@ def _told(error: Exception, http: HttpOptions) -> TapSaasError:
     if isinstance(error, urllib3.exceptions.HTTPError):
         return RetryableError(f"broken body: {_text(reason)}")
     if isinstance(error, requests.RequestException):
-        return ConfigError(f"the request cannot be made: {error}")
+        told = _USER.sub("://", str(error))
+        return ConfigError(f"the request cannot be made: {told}", do="check URLs and proxies")
     return ConfigError(f"http.ca_file or http.cert cannot be used: {error}")
 
 

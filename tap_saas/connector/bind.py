@@ -98,12 +98,23 @@ def coerce(setting: Setting, value: Any) -> Any:
     fits = isinstance(value, _TYPES[setting.type])
     if not fits or (isinstance(value, bool) and setting.type != "boolean"):
         raise ValueError(f"is not {_article(setting.type)}")
+    if not _is_unicode(value):
+        raise ValueError("holds a byte that is no letter in UTF-8; correct it")
     if setting.enum is not None and value not in setting.enum:
         known = ", ".join(map(written, setting.enum))
         raise ValueError(f"is none of {known}; use one of them")
     if setting.pattern and isinstance(value, str) and not re.fullmatch(setting.pattern, value):
         raise ValueError(f"does not fit the pattern {setting.pattern}; correct it")
     return value
+
+
+def _is_unicode(value: Any) -> bool:
+    """False for a text of the environment that is not UTF-8 (PEP 383)."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sample(setting: Setting) -> Any:

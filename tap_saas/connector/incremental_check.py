@@ -48,7 +48,7 @@ def check_pagination(
     elif cap.then == "seek" and (incremental is None or incremental.order != "asc"):
         what = "to go on from the last record, the list must come in order of its replication key"
         findings.tell(at, what, "add `incremental` with `order: asc` and a `start`")
-    elif cap.then == "seek" and incremental.window is not None:
+    elif cap.then == "seek" and incremental is not None and incremental.window is not None:
         what = "each window is a list of its own, which cannot be asked for from its last record"
         findings.tell(at, what, "write split, or take the windows away")
 

@@ -134,7 +134,7 @@ def _check_swept(pagination: Pagination, where: Where, findings: Findings) -> No
         what = "a sweep has to see the whole list, and the API shows only a part of it"
         findings.tell(where, what, "use deletes.list, deletes.flag or events, or take it away")
     elif pagination.is_counted and not pagination.overlapping and pagination.total is None:
-        what = "a record that goes while the list is read hides another, which a sweep marks as gone"
+        what = "a record that goes while the list is read hides another: a sweep marks it as gone"
         do = "say pagination.total, by which it is noticed, or walk it by cursor or seek"
         findings.tell(where, what, do, "warning")
 
@@ -143,7 +143,7 @@ def _check_token(stream: Stream, where: Where, findings: Findings) -> None:
     """A sync token is of one list."""
     is_token = stream.incremental is not None and stream.incremental.sync_token is not None
     if is_token and any(parent.since is not None for parent in stream.parents):
-        what = "with `parents.since` all parents have one watermark, and each list has its own token"
+        what = "with `parents.since` all parents have one watermark; each list has its own token"
         findings.tell((*where, "parents"), what, "take `since` away")
 
 

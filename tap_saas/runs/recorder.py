@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from tap_saas.errors import TapSaasError
-from tap_saas.redact import Redactor
+from tap_saas.redact import Redactor, storable
 from tap_saas.report import Report, Run, Snapshot
 from tap_saas.runs.run_file import Budget, RunFile, RunFiles, StreamRun
 from tap_saas.runs.series import Track, point
@@ -186,7 +186,7 @@ class Recorder:
 
     def _text(self, text: str) -> str:
         """A text to keep: masked, of bounded length, and harmless where a terminal shows it."""
-        masked = _CONTROL.sub(" ", self._mask(text))
+        masked = _CONTROL.sub(" ", storable(self._mask(text)))
         return masked if len(masked) <= LONGEST_TEXT else f"{masked[: LONGEST_TEXT - 1]}…"
 
 

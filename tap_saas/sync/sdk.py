@@ -7,11 +7,23 @@ from typing import Any
 
 import msgspec
 from singer_sdk import Stream, Tap
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import MaxRecordsLimitException
 from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from tap_saas.sync.writer import ENCODER, PageWriter
+
+
+def unreadable_variables(schema: dict[str, Any], prefix: str) -> list[str]:
+    """The names of the environment variables that the SDK cannot read as settings."""
+    wrong = []
+    for name, form in schema["properties"].items():
+        try:
+            parse_environment_config({"properties": {name: form}}, prefix)
+        except (ValueError, RecursionError):
+            wrong.append(f"{prefix}{name.upper()}")
+    return wrong
 
 
 class StateLine:

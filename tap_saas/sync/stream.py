@@ -16,7 +16,7 @@ from tap_saas.connector import model
 from tap_saas.errors import TapSaasError
 from tap_saas.sync import discovery, readings, sdk
 from tap_saas.sync.bookmark import Bookmark, learnt_schema
-from tap_saas.sync.columns import Columns, kind_of
+from tap_saas.sync.columns import Columns, bad_name, kind_of
 from tap_saas.sync.ledgers import LedgerStream
 from tap_saas.sync.output import StreamOutput
 from tap_saas.sync.run import Run
@@ -119,7 +119,7 @@ class SaasStream(Stream):
         catalog = [
             [name, kind_of(sub)]
             for name, sub in sdk.catalog_columns(self).items()
-            if name not in known.by_name
+            if name not in known.by_name and not bad_name(name)
         ]
         learnt = [*catalog, *learnt_schema(self.stream_state)]
         if learnt:

@@ -32,6 +32,7 @@ class MeltanoShop(Shop):
             folder / "project", box.url, text, database=database, secret=OAUTH_SECRET, schema=name
         )
         self._killed: list[Child] = []
+        self._forces = False
 
     def run(self, chance: random.Random, strikes: list[Strike]) -> Ended:
         """A run of some streams, killed where there is a strike, whoever that is for."""
@@ -44,7 +45,7 @@ class MeltanoShop(Shop):
         return self._run(arguments, after_s if strikes else None, TAP_SHOP__SELECT=select)
 
     def _run(self, arguments: list[str], after_s: float | None, **environment: str) -> Ended:
-        force = ["--force"] if self._killed else []
+        force = ["--force"] if self._forces else []
         began = time.monotonic()
         meltano = self._project.start(*force, *arguments, **environment)
         killed: Counter[tuple[str, str]] = Counter()
@@ -54,6 +55,7 @@ class MeltanoShop(Shop):
                 killed["meltano", "SIGKILL"] += 1
                 break
             time.sleep(0.02)
+        self._forces = self._forces or bool(killed)
         self._killed = [*self._killed, meltano] if killed else self._forget()
         codes = {"meltano": meltano.wait()}
         told = {"meltano": f"{force} {arguments} {environment}\n{meltano.told()}"}

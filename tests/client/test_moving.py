@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tap_saas.client.client import Where
-from tap_saas.client.moving import MAX_BACKS, Counted
+from tap_saas.client.moving import MAX_BACKS, Counted, Totals
 from tap_saas.client.steps import Steps
 from tap_saas.connector.exchange import Headers, Page, Request, Response
 from tap_saas.connector.model import Stream
@@ -327,6 +327,25 @@ def test_pages_are_read_once_more_where_the_list_became_shorter(
     assert server.untouched <= ids(pages)
     assert reader.told == []
     assert server.requests <= 2 * (n // size + 2 + ahead)
+
+
+@pytest.mark.parametrize(
+    ("told", "shrank"),
+    [
+        ([(9, 0), (9, 1)], False),
+        ([(9, 0), (8, 1)], True),
+        ([(9, 0), (10, 2), (9, 1)], False),  # it was 9 before it was 10
+        ([(9, 0), (9, 2), (10, 1)], True),  # it was 10 before it was 9
+        ([(9, 0), (None, 1), (9, 2)], False),
+    ],
+)
+def test_totals_are_judged_by_when_they_were_told(
+    told: list[tuple[int | None, int]], shrank: bool
+) -> None:
+    totals = Totals(None)
+    for total, second in told:
+        totals.note(total, NOW + timedelta(seconds=second))
+    assert totals.shrank is shrank
 
 
 def test_a_list_that_becomes_shorter_twice_is_told() -> None:

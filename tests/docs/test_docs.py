@@ -116,11 +116,14 @@ def _told(text: str) -> list[str]:
 def test_the_comparison_of_the_demo_hides_no_figure() -> None:
     """Counts, error types, columns, requests: each is compared, only clocks and kills are not."""
     shown = _told(readme("text")[0])
-    assert sum("SECONDS" in line for line in shown) == 3
+    assert sum("SECONDS" in line for line in shown) == 4
     assert sum("page K of 100, resumed at R, exact: 5,000 of 5,000 rows" in x for x in shown) == 1
-    for figures in ("bad_date 5", "3 requests, 46 records", "1,000 sent, 0 refused", "events 5050"):
+    for figures in (
+        "bad_date 5", "3 requests, 46 records", "1,000 sent, 0 refused", "79 duplicates, 1 forged",
+        "102 events read again", "436 requests, 6,925 rows", "events 5050",
+    ):  # fmt: skip
         assert any(figures in line for line in shown), figures
     checkpoint = [line for line in shown if '{"last_cursor":' in line]
     assert [line.split(":")[0] for line in checkpoint] == [
-        "customers", "events", "order_lines", "orders",
+        "events.log", "customers", "events", "order_lines", "orders",
     ]  # fmt: skip

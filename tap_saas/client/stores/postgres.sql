@@ -24,7 +24,7 @@ SELECT to_regclass('budget_bucket') IS NOT NULL;
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL synchronous_commit = off;
 SET LOCAL lock_timeout = %(lock_ms)s;
-
+SET LOCAL idle_in_transaction_session_timeout = %(stall_ms)s;
 SELECT pg_advisory_xact_lock(%(space)s, key)
 FROM (SELECT DISTINCT hashtext(name) AS key FROM unnest(%(names)s::text[]) AS name ORDER BY key)
     AS keys;
