@@ -72,6 +72,10 @@ class Redactor:
             text = "".join(pieces)
         return text
 
+    def bears_secret(self, text: str) -> bool:
+        """True for a text that holds a secret."""
+        return any(form in text for form in self._forms)
+
     def _without_beginning(self, piece: str) -> str:
         """A text that was cut at its end, without the beginning of a secret there."""
         for form in self._forms:

@@ -179,7 +179,7 @@ class Shop(Pipeline):
 
         target = TargetPostgres(config=target_settings(self.database, schema=SCHEMA))
         echoed = io.StringIO()
-        with contextlib.redirect_stdout(echoed):
+        with contextlib.redirect_stdout(echoed), _disposed_engines():
             target.listen(io.StringIO(out.decode()))
         states = echoed.getvalue().splitlines()
         if keep and states:
@@ -210,6 +210,25 @@ class Shop(Pipeline):
     @staticmethod
     def _secrets() -> Any:
         return mock.patch.dict("os.environ", {"SHOP_KEY": KEY})
+
+
+@contextlib.contextmanager
+def _disposed_engines() -> Iterator[None]:
+    """Close the connections that a target makes, which its process would close by ending."""
+    from target_postgres.connector import PostgresConnector
+
+    made, create = [], PostgresConnector.create_engine
+
+    def create_and_keep(connector: Any) -> Any:
+        made.append(create(connector))
+        return made[-1]
+
+    try:
+        with mock.patch.object(PostgresConnector, "create_engine", create_and_keep):
+            yield
+    finally:
+        for engine in made:
+            engine.dispose()
 
 
 def _run(config: dict[str, Any], state: dict[str, Any] | None, after: timedelta) -> list[Any]:

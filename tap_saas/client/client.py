@@ -290,6 +290,10 @@ class Client:
             advice += ", and what it may read"
         return CredentialError(what, do=advice, **facts)
 
+    def bears_secret(self, text: str) -> bool:
+        """True for a text that holds a secret: it may be kept nowhere."""
+        return self._redactor.bears_secret(text)
+
     def _place(self, error: TapSaasError, where: Where) -> None:
         """Says in the error where it happened, and no secret."""
         error.stream = error.stream or where.stream

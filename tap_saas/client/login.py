@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET
@@ -15,10 +16,11 @@ from tap_saas.connector.auth import Auth, OAuth2, Token, check_settings, resolve
 from tap_saas.connector.budget import Budget
 from tap_saas.connector.exchange import Request
 from tap_saas.connector.http import HttpOptions, is_private
+from tap_saas.connector.links import without_params
 from tap_saas.connector.responses import Rule
 from tap_saas.connector.retry import Retry
 from tap_saas.connector.template import Template
-from tap_saas.errors import ConfigError, ConnectorError
+from tap_saas.errors import ApiError, ConfigError, ConnectorError
 from tap_saas.redact import Redactor
 
 # A token that another run has renewed may be due again; one that dies faster is used as it is.
@@ -136,13 +138,25 @@ class Login:
         return signed
 
     def _bare(self, request: Request) -> Request:
-        """Without the headers that are secrets, by their name or their value."""
-        kept = tuple(
-            (name, text)
-            for name, text in request.headers
-            if name.lower() not in CREDENTIAL_HEADERS and self._redactor.mask(text) == text
+        """Without the headers that are secrets, by their name or value, and such parameters.
+
+        Raises:
+            ApiError: A secret is in the path, or in the body.
+        """
+        bears = self._redactor.bears_secret
+        headers = [pair for pair in request.headers if pair[0].lower() not in CREDENTIAL_HEADERS]
+        url = without_params(request.url, lambda _, value: bears(value))
+        if bears(url) or (request.body is not None and bears(request.body.encode()[0].decode())):
+            raise ApiError(
+                f"{urlsplit(url).netloc} is not the host of base_url and would get a secret",
+                do="name it in http.hosts if it may have that",
+            )
+        return msgspec.structs.replace(
+            request,
+            url=url,
+            headers=tuple(pair for pair in headers if not bears(pair[1])),
+            params=tuple(pair for pair in request.params if not bears(pair[1])),
         )
-        return msgspec.structs.replace(request, headers=kept)
 
 
 class OwnLogin(Login):

@@ -104,7 +104,7 @@ def _steps(
     rereads_head: bool,
 ) -> Steps:
     if not form.pagination.is_counted:
-        return Steps(form, token, where)
+        return Steps(form, token, where, client.bears_secret)
     return Counted(
         form,
         token,

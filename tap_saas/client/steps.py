@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -25,12 +26,19 @@ class Steps:
     """Where a walk stands, and where each page leads it.
 
     `spot` is the page to ask for next, None at the end; `number` is what that page will be. `take`
-    is told every page in turn; `ahead` tells what may be asked for meanwhile.
+    is told every page in turn; `ahead` tells what may be asked for meanwhile. `bears_secret` tells
+    of a text that must not be kept.
     """
 
-    def __init__(self, form: RecordsForm, token: PageToken | None, where: Where) -> None:
+    def __init__(
+        self,
+        form: RecordsForm,
+        token: PageToken | None,
+        where: Where,
+        bears_secret: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._paginator, self._where = form.pagination, where
-        self._secret_params = _params_of_keys(form.auth)
+        self._secret_params, self._bears_secret = _params_of_keys(form.auth), bears_secret
         self._limit = Limit(form.pagination)
         self._circles = Circles()
         self._first: FirstPage | None = None
@@ -92,7 +100,16 @@ class Steps:
             self._circles.page(page, self.fail)
         elif not (self._paginator.is_over(page, first) or self._paginator.says_end(page.response)):
             self._warn_of_full_page(page)
-        return _without_secrets(following, self._secret_params)
+        return self._without_secrets(following)
+
+    def _without_secrets(self, token: PageToken | None) -> PageToken | None:
+        """A next link without the credentials that the API echoes: each request is signed anew."""
+        if isinstance(token, list) and token:
+            return [self._without_secrets(token[0]), *token[1:]]
+        if isinstance(token, str) and token.startswith(("http://", "https://")):
+            names, bears = self._secret_params, self._bears_secret
+            return without_params(token, lambda name, value: name in names or bears(value))
+        return token
 
     def _given(self, page: Page) -> Page:
         """The page with the tokens that its caller may keep."""
@@ -104,8 +121,9 @@ class Steps:
     def _kept(self) -> PageToken | None:
         if self.spot is None:
             return None
-        if self._paginator.is_consuming:
-            # A token that works once is no place to go on at: the walk begins again.
+        if self._paginator.is_consuming or self._bears_secret(json.dumps(self.spot.token)):
+            # A token that works once, or that STATE must not hold, is no place to go on at: the
+            # walk begins again.
             return Spot().kept
         return self.spot.kept if self._limit.is_set else self.spot.token
 
@@ -147,14 +165,3 @@ def _params_of_keys(auth: Sequence[Auth]) -> frozenset[str]:
             for branch in scheme.of.values():
                 names |= _params_of_keys(branch if isinstance(branch, list) else [branch])
     return frozenset(names)
-
-
-def _without_secrets(token: PageToken | None, names: frozenset[str]) -> PageToken | None:
-    """A next link without the credentials that the API echoes: they are added when it is sent."""
-    if not names:
-        return token
-    if isinstance(token, list) and token:
-        return [_without_secrets(token[0], names), *token[1:]]
-    if isinstance(token, str) and token.startswith(("http://", "https://")):
-        return without_params(token, names)
-    return token

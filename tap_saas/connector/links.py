@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -28,11 +28,11 @@ def links(header: str) -> Iterator[tuple[str, list[str]]]:
         yield target[1].strip(), relations or []
 
 
-def without_params(link: str, names: frozenset[str]) -> str:
-    """The link without the parameters of these names; as it is where it has none of them."""
+def without_params(link: str, leaves: Callable[[str, str], bool]) -> str:
+    """The link without the parameters that `leaves(name, value)` leaves out, else as it is."""
     parts = urlsplit(link)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    if not any(name in names for name, _ in pairs):
+    if not any(leaves(*pair) for pair in pairs):
         return link
-    kept = urlencode([pair for pair in pairs if pair[0] not in names])
+    kept = urlencode([pair for pair in pairs if not leaves(*pair)])
     return urlunsplit(parts._replace(query=kept))

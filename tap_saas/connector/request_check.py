@@ -122,7 +122,11 @@ def _check_url(draft: Draft, template: Template, where: Where, *, secret: bool) 
         return
     if not isinstance(url, str):
         return
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        draft.findings.tell(where, f'"{url}" is no address ({error})', "begin with https://")
+        return
     if parts.scheme not in ("http", "https") or not parts.netloc:
         draft.findings.tell(where, f'"{url}" is no address', "begin with https://")
     elif secret and not is_private(url):

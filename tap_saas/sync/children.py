@@ -135,7 +135,7 @@ class Children:
             return None
         if self._now() - formats.read_instant(known.full_at) >= full_every:
             return None
-        since = incremental.since(incremental.restore(known.watermark), None)
+        since = incremental.since(self._restore(incremental, known.watermark), None)
         return None if since is None else incremental.store(since)
 
     def _read_parents(self) -> Parents:
@@ -170,10 +170,9 @@ class Children:
         if left_out:
             yield from self._group_lanes(known, UNFINISHED, left_out)
         start = next((g.name for g in self._groups if g.name != UNFINISHED), None)
-        since = self._place.since
-        incremental = self._parent.incremental
-        if since is not None and incremental is not None:
-            since = incremental.restore(since)
+        since, incremental = self._place.since, self._parent.incremental
+        if incremental is not None:
+            since = self._restore(incremental, since)
         for name, partitions in self._partitions.groups(self._stream, start, since):
             fresh = [one for one in partitions if text_of(one.context) not in self._before]
             yield from self._group_lanes(known, name, fresh)
@@ -225,8 +224,7 @@ class Children:
         if incremental is None or self._sweep:
             return None
         if text in self._before:
-            before = self._before[text]
-            return None if before is None else incremental.restore(before)
+            return self._restore(incremental, self._before[text])
         watermark = self._bookmark.watermark(incremental)
         since: Any = incremental.since(watermark, self._start_date)
         if watermark is None or not isinstance(watermark, datetime):
@@ -237,6 +235,9 @@ class Children:
         except (ValueError, TypeError):
             is_new = True
         return incremental.since(None, self._start_date) if is_new else since
+
+    def _restore(self, incremental: Incremental, key: Any) -> Any:
+        return groups.restored(incremental, key, self._stream.name)
 
     def _store(self, since: Any) -> Any:
         incremental = self._incremental
@@ -289,7 +290,7 @@ class Children:
         incremental, place = self._incremental, self._place
         if incremental is None or seen.max_seen is None:
             return
-        known = None if place.max_seen is None else incremental.restore(place.max_seen)
+        known = self._restore(incremental, place.max_seen)
         newest = seen.max_seen if known is None else max(known, seen.max_seen)
         place.max_seen = incremental.store(newest)
 
@@ -347,7 +348,7 @@ class Children:
 
     def _note_parents(self, incremental: Incremental, page: Page) -> None:
         field, read = incremental.field, incremental.reader()
-        known: list[Any] = [incremental.restore(key) for key in self._place.keys]
+        known: list[Any] = [self._restore(incremental, key) for key in self._place.keys]
         for record in page.records:
             try:
                 known.append(read(None if field is None else field.get(record)))
@@ -383,7 +384,7 @@ class Children:
         started = formats.read_instant(place.started_at)
         incremental, above = self._incremental, self._parent.incremental
         if incremental is not None and place.max_seen is not None:
-            newest: Any = incremental.cap(incremental.restore(place.max_seen), started)
+            newest: Any = incremental.cap(self._restore(incremental, place.max_seen), started)
             before = bookmark.watermark(incremental)
             if before is None or newest > before:
                 bookmark.move(incremental, newest)
@@ -393,8 +394,8 @@ class Children:
         if place.since is None:
             known.full_at = place.started_at
         if place.keys:
-            seen: Any = above.cap(above.restore(place.keys[0]), started)
-            before = None if known.watermark is None else above.restore(known.watermark)
+            seen: Any = above.cap(self._restore(above, place.keys[0]), started)
+            before = self._restore(above, known.watermark)
             if before is None or seen > before:
                 known.watermark = above.store(seen)
         bookmark.data["parents"] = msgspec.to_builtins(known)

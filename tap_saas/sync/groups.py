@@ -10,6 +10,8 @@ import msgspec
 
 from tap_saas.client.spot import own
 from tap_saas.connector import formats
+from tap_saas.connector.incremental import Incremental
+from tap_saas.errors import StateError
 from tap_saas.sync.bookmark import Walk
 from tap_saas.sync.partitions import Context, is_group
 
@@ -32,6 +34,10 @@ class Parents(msgspec.Struct, array_like=True):
     watermark: Any = None
     full_at: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.full_at is not None:
+            formats.read_instant(self.full_at)
+
 
 class Child:
     """One parent whose children are read: from where on, and since when."""
@@ -47,6 +53,22 @@ def groups_in(page_token: Any) -> list[Group]:
     if not all(group.name == UNFINISHED or is_group(group.name) for group in groups):
         raise ValueError("its page token names no parent")
     return groups
+
+
+def restored(incremental: Incremental, key: Any, stream: str) -> Any:
+    """A replication key out of the bookmark.
+
+    Raises:
+        StateError: it is none.
+    """
+    try:
+        return None if key is None else incremental.restore(key)
+    except (ValueError, TypeError) as error:
+        raise StateError(
+            f"a key in the bookmark cannot be read ({error})",
+            stream=stream,
+            do="mend the state, or run with a full refresh",
+        ) from error
 
 
 def name_of(name: Any) -> str:

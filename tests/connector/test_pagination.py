@@ -488,10 +488,10 @@ def test_link_header_is_read_as_rfc_8288_says(header: str, found: Any) -> None:
 
 def test_credential_leaves_a_link_and_the_rest_stays() -> None:
     link = "https://a.example/x?cursor=a%2Fb&api_key=secret&empty=#f"
-    assert without_params(link, frozenset({"api_key"})) == (
+    assert without_params(link, lambda name, _: name == "api_key") == (
         "https://a.example/x?cursor=a%2Fb&empty=#f"
     )
-    assert without_params(link, frozenset({"key"})) == link
+    assert without_params(link, lambda name, _: name == "key") == link
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2050, 1, 1)))

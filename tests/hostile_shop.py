@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge import run_tap
-from hostile import Asked, Raw, answer
+from hostile_api import Asked, Raw, answer
+from in_process import run_tap
 from ruamel.yaml import YAML
 from singer_output import Done
 
@@ -43,7 +43,9 @@ auth:
 http: {timeout: {connect: 2s, read: 400ms, total: 2s}, max_body: 2MB}
 retry: {attempts: 2, first: 1ms, max: 2ms, total: 300ms}
 budgets:
-  all: {limits: [{requests: 10000, per: 1s}], remaining: header:X-Left, reset: {take: header:X-Reset}}
+  all:
+    {limits: [{requests: 10000, per: 1s}],
+     remaining: header:X-Left, reset: {take: header:X-Reset}}
 responses:
   - {status: 418, then: skip, message: $.message}
   - {status: 419, then: restart, message: $.message}
@@ -103,7 +105,8 @@ events:
     type: $.type
     routes:
       - {types: [gone], stream: orders, record: {id: $.order, updated_at: $.time}, deleted: true}
-      - {types: [changed], stream: orders, fetch: {path: "/orders/{id}", records: $, values: {id: $.order}}}
+      - {types: [changed], stream: orders,
+         fetch: {path: "/orders/{id}", records: $, values: {id: $.order}}}
 """
 
 

@@ -85,6 +85,7 @@ def _as_process(
 def _logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
     try:
         yield
     finally:
@@ -108,7 +109,7 @@ def assert_honest(done: Done, *secrets: str) -> None:
         assert bad not in done.told, done.told[-3_000:]
     lines = lines_of(done)
     assert bool(lines) == bool(done.code), done.told[-3_000:]
-    assert all(len(line) <= LONGEST_LINE for line in done.told.splitlines())
+    assert all(len(line) <= LONGEST_LINE for line in lines)
     for secret in secrets:
         assert secret.encode() not in done.out, (secret, done.out[:3_000])
         assert secret not in done.told, (secret, done.told[-3_000:])
