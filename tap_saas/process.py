@@ -43,6 +43,8 @@ def guarded(work: Callable[[], Any], name: str) -> int:
     except KeyboardInterrupt:
         return SIGINT_EXIT
     except SystemExit as end:
+        # Here, not by the interpreter: while that ends, a second signal would cut a line.
+        _let_go_of_stdout()
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         log.debug("trace of the failure", exc_info=True)

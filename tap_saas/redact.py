@@ -9,14 +9,15 @@ import re
 import threading
 import weakref
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
 # A shorter secret would blank out ordinary words everywhere.
 SHORTEST = 4
 KEPT = 64
+JSON_IN_JSON = 4  # as a partition in a message in a record that a log line shows
 TELLING = 8  # so many letters of a secret's beginning, or half of it, tell too much
 LONGEST_LINE = 4_000  # letters of what is told; cut after it was masked
 _CUT = re.compile(r"(\.\.\.|…)")
@@ -74,7 +75,7 @@ class Redactor:
 
     def bears_secret(self, text: str) -> bool:
         """True for a text that holds a secret."""
-        return any(form in text for form in self._forms)
+        return self.mask(text) != text
 
     def _without_beginning(self, piece: str) -> str:
         """A text that was cut at its end, without the beginning of a secret there."""
@@ -89,24 +90,23 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may be written: plain, in a URL, JSON, HTML or a repr, twice so, in base64."""
+    """How a secret may be written: plain, in a URL, in JSON in JSON, in HTML, base64 or a repr."""
     if len(secret) < SHORTEST:
         return
     yield secret
-    for inner in (secret, _in_json(secret)):
-        yield _in_json(inner)
+    inner = secret
+    for _ in range(JSON_IN_JSON):
         yield json.dumps(inner, ensure_ascii=False)[1:-1]
+        inner = json.dumps(inner)[1:-1]
+        yield inner
     yield repr(secret)[1:-1]
+    yield secret.encode(errors="replace").decode("latin-1")  # as headers are read
     yield html.escape(secret)
     once = quote(secret, safe="")
     for quoted in (quote(secret), once, quote_plus(secret), quote(once, safe="")):
         yield quoted
         yield re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
     yield from _inside_base64(secret.encode())
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text)[1:-1]
 
 
 def _inside_base64(secret: bytes) -> Iterator[str]:
@@ -133,6 +133,17 @@ class MaskingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The masked line, or the lines of a trace."""
         return shortened(self.redactor.mask(self.inner.format(record)))
+
+
+def masked_value(value: Any, mask: Callable[[str], str]) -> Any:
+    """A JSON value with `mask` applied to its texts and names."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [masked_value(inner, mask) for inner in value]
+    if isinstance(value, dict):
+        return {mask(name): masked_value(inner, mask) for name, inner in value.items()}
+    return value
 
 
 def storable(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from in_process import run_tap
 from ruamel.yaml import YAML
 from singer_output import Done
 
+BIN = Path(sys.executable).parent
 KEY = "k3y/of+the shop=é"
 CLIENT_SECRET = "cl1ent&secret%"
 TOKEN = "t0ken-of-the-shop~1"
@@ -187,11 +190,23 @@ class Shop:
         }
         self.config.write_text(json.dumps(self.given))
 
-    def tap(self, *arguments: object, **environment: str) -> Done:
-        """One run of the tap."""
+    def arguments(self, *more: object) -> list[str]:
+        """What a run of the tap is given: with the state where there is one."""
         state = ["--state", self.state] if self.state.exists() else []
-        known = {**ENVIRONMENT, **environment}
-        return run_tap("--config", self.config, *state, *arguments, environment=known)
+        return [str(one) for one in ("--config", self.config, *state, *more)]
+
+    def tap(self, *more: object, **environment: str) -> Done:
+        """One run of the tap, in this process."""
+        return run_tap(*self.arguments(*more), environment={**ENVIRONMENT, **environment})
+
+    def command(self, *more: object) -> list[str]:
+        """The same as a process of its own."""
+        return [str(BIN / "tap-saas"), *self.arguments(*more)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of such a process."""
+        return {**os.environ, **ENVIRONMENT}
 
     def kept(self) -> bytes:
         """All that is kept in `home` for people to read: run files and learnt schemas."""

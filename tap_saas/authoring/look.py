@@ -15,7 +15,7 @@ from tap_saas.connector.exchange import Page, Response
 from tap_saas.connector.load import Loaded, load
 from tap_saas.connector.model import Stream
 from tap_saas.errors import ApiError
-from tap_saas.redact import mask_logs
+from tap_saas.redact import mask_logs, masked_value
 from tap_saas.sync import discovery
 from tap_saas.sync.ends import Limits, Stop
 from tap_saas.sync.run import Run
@@ -62,7 +62,7 @@ def look(loaded: Loaded, config: Mapping[str, Any], stream: str) -> Look | None:
     return Look(
         page=page,
         url=mask(page.response.url),
-        records=discovery.shaped(run, form, records),
+        records=masked_value(discovery.shaped(run, form, records), mask),
         advice=[msgspec.structs.replace(one, says=mask(one.says)) for one in found],
     )
 

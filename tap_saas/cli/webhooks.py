@@ -100,11 +100,13 @@ def send(
     """
     import os
 
+    from tap_saas.redact import Redactor
     from tap_saas.webhooks.send import post, signed
     from tap_saas.webhooks.source import load_sources
 
     given = tap_config(connector, config, settings).get("settings") or {}
-    known, _ = load_sources([connector], given, os.environ, public_url or url)
+    known, secrets = load_sources([connector], given, os.environ, public_url or url)
+    redactor = Redactor(secrets)
     found = {one.name.partition("/")[2]: one for one in known.values()}
     if source not in found:
         raise ConfigError(f'no webhook source "{source}"', do=f"use one of {', '.join(found)}")
@@ -113,7 +115,7 @@ def send(
     for body in bodies:
         request = signed(found[source], url, public_url or url, _read(body), more)
         status, text = post(request)
-        click.echo(f"{status} {text}".rstrip())
+        click.echo(redactor.mask(f"{status} {text}".rstrip()))
         refused += not 200 <= status < 300
     if refused:
         raise ApiError(f"{refused} of {len(bodies)} events refused", do="see the receiver's log")

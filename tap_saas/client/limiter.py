@@ -59,7 +59,7 @@ class StoppedError(TapSaasError):
     """The run was told to stop while it waited for a budget."""
 
     def __init__(self) -> None:
-        super().__init__("stopped while waiting for a budget")
+        super().__init__("the run was asked to stop")
 
 
 class Wait(msgspec.Struct, frozen=True):

@@ -13,9 +13,9 @@ from datetime import datetime
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from tap_saas import __version__
+from tap_saas.client.cut import Scissors
 from tap_saas.client.limiter import StoppedError
 from tap_saas.connector.exchange import Headers, Request, Response
 from tap_saas.connector.http import HttpOptions
@@ -58,6 +58,7 @@ class Transport:
         self._lock = threading.Lock()
         self._idle: list[requests.Session] = []
         self._closed = False
+        self._scissors = Scissors(stop)
 
     def fetch(
         self, request: Request, http: HttpOptions, *, proxy: str | None, tries: int
@@ -68,12 +69,14 @@ class Transport:
             RetryableError: No connection, a time-out, or a body that broke off.
             ApiError: A body over `http.max_body`, a certificate that is not trusted.
             ConfigError: Settings of the connection that cannot be used.
-            StoppedError: The run was asked to end while the body was read.
+            StoppedError: The run was asked to end before the answer was there.
         """
         try:
             with self._lent() as session:
                 return self._exchange(session, request, http, proxy, tries)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if self._stop.is_set():
+                raise StoppedError from error
             raise _told(error, http) from error
         except UnicodeError as error:
             raise ConfigError("a header holds a letter that no header can carry") from error
@@ -85,11 +88,12 @@ class Transport:
             idle, self._idle = self._idle, []
         for session in idle:
             session.close()
+        self._scissors.close()
 
     @contextmanager
     def _lent(self) -> Iterator[requests.Session]:
         with self._lock:
-            session = self._idle.pop() if self._idle else _new_session()
+            session = self._idle.pop() if self._idle else _new_session(self._scissors)
         try:
             yield session
         finally:
@@ -192,9 +196,9 @@ def canonical(url: str) -> str:
     return parts._replace(fragment=None).url
 
 
-def _new_session() -> requests.Session:
+def _new_session(scissors: Scissors) -> requests.Session:
     session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=HOSTS_A_SESSION, pool_maxsize=1, max_retries=0)
+    adapter = scissors.adapter(pool_connections=HOSTS_A_SESSION, pool_maxsize=1, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _as_it_is
@@ -272,4 +276,6 @@ def _text(reason: BaseException) -> str:
         return f"it broke off, {reason.expected} bytes are missing"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
+    if isinstance(reason, ValueError):
+        return "the answer is no HTTP"
     return str(reason) or type(reason).__name__

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -39,15 +40,34 @@ class Story:
         }
         self._meltano = pipe.beside("meltano")
         self._asked: list[dict[str, int]] = []
+        self._held: list[str] | None = None
+        self._installed: Future[float] | None = None
+
+    def install(self) -> None:
+        """Let Meltano install the plugins from now on, beside what else is shown."""
+        self._held = []
+        pool = ThreadPoolExecutor(1)
+        self._installed = pool.submit(self._call, "installing the plugins", ["install"])
+        pool.shutdown(wait=False)
 
     def run(self) -> bool:
         """Tell the whole story; true where both sides are the same after each run."""
-        self._call("installing the plugins", ["install"])
+        self._wait_for_plugins()
         same = self._pull(1)
         self._change()
         same = self._pull(2) and same
         self._checkpoint()
         return same
+
+    def _wait_for_plugins(self) -> None:
+        """Tell what was held back, and wait until the plugins are there."""
+        if self._installed is None:
+            self.install()
+        assert self._installed is not None
+        for line in self._held or ():
+            self._tell(line)
+        self._held = None
+        self._installed.result()
 
     def _pull(self, number: int) -> bool:
         requests.delete(f"{self._running.url}/_requests", timeout=30)

@@ -11,6 +11,7 @@ import msgspec
 
 from tap_saas.connector.model import OBSERVED_COLUMN
 from tap_saas.errors import RejectRatioError
+from tap_saas.redact import masked_value
 from tap_saas.sync.convert import as_text, clean, clean_text, is_clean
 
 STREAM = "_rejects"
@@ -95,13 +96,13 @@ class Ledger:
         return {
             "id": hashlib.sha256(identity.encode()).hexdigest(),
             "stream": self._stream,
-            "record_key": key,
+            "record_key": None if key is None else self._mask(key),
             "error": reject.error,
             "pointer": clean_text(reject.pointer),
             "message": self._mask(clean_text(reject.message)),
             "payload": masked,
             "masked": masked != payload or not is_clean(reject.payload),
-            "context": clean(context) or None,
+            "context": masked_value(clean(context), self._mask) or None,
             "run_id": self._run_id,
             "rejected_at": at,
             "replayed_at": None,

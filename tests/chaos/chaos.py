@@ -35,7 +35,7 @@ class Chaos:
         """All rounds, then calm, then the comparison."""
         seed, folder = self.tally.seed, self.evidence.folder
         with (
-            sandbox(seed=seed, customers=30, orders=10, events=120) as box,
+            sandbox(seed=seed, customers=30, orders=10, events=90) as box,
             Receiver(folder / "receiver", box) as receiver,
         ):
             shops = self._shops(box, folder, receiver.queue)

@@ -93,10 +93,10 @@ class Shop:
 
     def _some(self, chance: random.Random) -> list[str]:
         """A catalog with some of the streams, or none for all of them."""
-        if chance.random() < 0.25:
+        if chance.random() < 0.1:
             return []
         names = [table.name for table in self.tables]
-        chosen = {*chance.sample(names, chance.randint(2, len(names) // 2))}
+        chosen = {*chance.sample(names, chance.randint(2, 6))}
         streams = [s for s in self._whole["streams"] if s["tap_stream_id"] in chosen]
         self._catalog.write_text(json.dumps({"streams": streams}))
         return ["--catalog", str(self._catalog)]

@@ -89,12 +89,12 @@ class Usual:
 
 
 def plan(chance: random.Random, usual: Usual) -> list[Strike]:
-    """Some strikes; one time in four all three at once, as when a machine dies."""
+    """Some strikes; one time in three all three at once, as when a machine dies."""
     after_s = chance.uniform(0.2, usual.seconds)
-    if chance.random() < 0.25:
+    if chance.random() < 0.33:
         return [Strike(who, signal.SIGKILL, after_s) for who in PIPE]
     strikes = []
-    for who in chance.sample(PIPE, chance.choice((1, 2))):
+    for who in chance.sample(PIPE, chance.choice((1, 2, 2))):
         number = signal.SIGKILL if chance.random() < 0.75 else signal.SIGTERM
         at = None
         if who != "saver" and chance.random() < 0.5:

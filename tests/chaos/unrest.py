@@ -14,7 +14,7 @@ from tap_saas.sandbox.faults import KINDS
 
 PATHS = ("/customers", "/orders", "/orders/*/lines", "/events", "/log", "/orders/deleted", "*")
 CHURNED = ("customers", "orders", "events")
-MOST = {"customers": 60, "orders": 24, "events": 300}
+MOST = {"customers": 50, "orders": 16, "events": 200}
 """So many records a stream has at most, or a round would take ever longer."""
 MOST_DELETED = 40
 

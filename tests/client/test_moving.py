@@ -169,6 +169,12 @@ def n_changes(changes: list[list[Change]]) -> int:
     return sum(map(len, changes))
 
 
+BETWEEN = st.lists(
+    st.tuples(st.sampled_from(["delete", "delete", "update", "insert"]), st.integers(0, 9)),
+    max_size=12,
+)
+"""What happens while nobody reads: mostly deletes near the beginning of the list."""
+LEFT = st.lists(st.tuples(BETWEEN, st.integers(0, 9)), max_size=3)
 CHANGES = st.lists(
     st.lists(
         st.tuples(st.sampled_from(["insert", "update", "delete"]), st.integers(0, 99)), max_size=4
@@ -217,6 +223,10 @@ def test_seek_loses_nothing(n: int, sort: str, size: int, changes: list[list[Cha
 
 @pytest.mark.parametrize("total", [False, True])
 @settings(max_examples=300)
+@example(
+    n=12, sort="id", size=3, overlap=1, ahead=0,
+    changes=[[], [], [], [("delete", 0)] * 8],
+)  # fmt: skip
 @given(
     n=N, sort=ORDERS, size=SIZES, overlap=st.integers(1, 2), ahead=st.integers(0, 3),
     changes=CHANGES | SPARSE,
@@ -246,6 +256,14 @@ def test_a_list_that_moves_slowly_is_read_to_its_end(
     assert server.untouched <= ids(pages)
 
 
+def test_a_list_that_moves_with_every_request_fails_after_three_restarts() -> None:
+    server = Server(200, "id", 4, [[]] * 6 + [[("delete", 0)] * 20] * 9)
+    seen, failure = attempted(Reader(server, listed("id", type="offset", size=4)))
+    assert failure == LOST
+    assert seen == set(range(1, 20))  # six pages, each with a record of the one before
+    assert server.requests == 6 + 1 + MAX_BACKS
+
+
 def test_a_list_that_stands_still_costs_one_overlap_a_page() -> None:
     server = Server(30, "id", 4, [])
     pages = list(Reader(server, listed("id", type="offset", size=4)).pages())
@@ -254,10 +272,9 @@ def test_a_list_that_stands_still_costs_one_overlap_a_page() -> None:
     assert not any(page.is_again for page in pages)
 
 
-@given(n=N, size=SIZES, changes=st.lists(st.tuples(SPARSE, st.integers(0, 9)), max_size=3),
-       sort=ORDERS)  # fmt: skip
+@given(n=N, size=SIZES, changes=LEFT, sort=ORDERS)
 def test_a_resumed_offset_walk_finds_its_place_or_begins_again(
-    n: int, size: int, sort: str, changes: list[tuple[list[list[Change]], int]]
+    n: int, size: int, sort: str, changes: list[tuple[list[Change], int]]
 ) -> None:
     server = Server(n, sort, size, [])
     form = listed(sort, type="offset", size=size)
@@ -265,9 +282,10 @@ def test_a_resumed_offset_walk_finds_its_place_or_begins_again(
 
 
 @pytest.mark.parametrize("sort", ["id", "-created", "-updated"])
-@given(n=N, size=SIZES, changes=st.lists(st.tuples(SPARSE, st.integers(0, 9)), max_size=3))
+@given(n=N, size=SIZES, changes=LEFT)
+@example(n=20, size=3, changes=[([], 3), ([("delete", 0)] * 7, 1)])
 def test_a_resumed_page_walk_finds_its_place_or_begins_again(
-    sort: str, n: int, size: int, changes: list[tuple[list[list[Change]], int]]
+    sort: str, n: int, size: int, changes: list[tuple[list[Change], int]]
 ) -> None:
     """What changes between the runs is noticed even where pages cannot overlap."""
     server = Server(n, sort, size, [])
@@ -275,11 +293,11 @@ def test_a_resumed_page_walk_finds_its_place_or_begins_again(
     _resumed(server, form, changes)
 
 
-def _resumed(server: Server, form: Stream, changes: list[tuple[list[list[Change]], int]]) -> None:
+def _resumed(server: Server, form: Stream, changes: list[tuple[list[Change], int]]) -> None:
     """A walk that is left several times; the list changes only meanwhile."""
     token, seen = None, set[int]()
     for between, pages in [*changes, ([], None)]:
-        for change in (one for several in between for one in several):
+        for change in between:
             server.change(*change)
         try:
             for page in islice(Reader(server, form, token).pages(), pages):

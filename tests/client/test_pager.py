@@ -404,6 +404,20 @@ def test_pages_at_once_leave_out_what_a_shorter_list_has_not() -> None:
     assert set(ids(walked(answer, form))) == set(range(14))
 
 
+@pytest.mark.parametrize("width", [2, 5])
+def test_pages_ahead_of_a_list_that_moved_are_not_taken(width: int) -> None:
+    """Twice as many records as a page has go from the beginning while it is read."""
+    gone = iter([0] * 5)
+
+    def answer(seen: Seen) -> Answer:
+        removed = next(gone, 8)
+        start = int(asked(seen)["offset"]) + removed
+        return body([{"id": n} for n in range(start, min(start + 4, 40))], total=40 - removed)
+
+    form = orders(primary_key=["id"], pagination={**AT_ONCE["offset"], "parallel": width})
+    assert set(ids(walked(answer, form))) == set(range(40))
+
+
 def test_failure_of_a_page_ahead_comes_in_its_turn() -> None:
     def answer(seen: Seen) -> Answer:
         return Answer(status=418) if asked(seen)["page"] == "4" else counted(6)(seen)

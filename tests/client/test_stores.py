@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -314,6 +315,51 @@ def test_spread_sends_evenly(make: Make) -> None:
     times = [time for time, _ in fleet.run(1010)]
     assert len(times) >= 98
     assert most_in(times, 0.3) <= 4
+
+
+@kinds
+def test_a_request_that_was_granted_late_leaves_the_window_late(make: Make) -> None:
+    clock = Clock()
+    store = make(clock)
+    limit, change = claim(rate(2, 10)), store._change
+    assert store.try_("0", [limit]).go
+    clock.now += 1
+
+    def slowly(*given: Any) -> Any:
+        result = change(*given)
+        clock.now += 0.5
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_change", slowly)
+        assert store.try_("1", [limit]).go
+    assert store.try_("2", [limit]).wait_s == pytest.approx(8)
+    store.release("2", [limit])
+    clock.now = 1010
+    assert store.try_("3", [limit]).go
+    grant = store.try_("4", [limit])
+    assert grant.wait_s == pytest.approx(1.5), "not 1 s"
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=30), st.data())
+def test_a_request_that_moves_is_counted_once(pauses: list[float], data: st.DataObject) -> None:
+    bucket, limit = Bucket(0.0), claim(rate(100, 10))
+    for pause in pauses:
+        bucket.advance(bucket.at + pause)
+        bucket.take(limit, "x")
+    log = bucket.logs[10]
+    at = data.draw(st.sampled_from(log.times))
+    bucket.advance(bucket.at + 1e-6)
+    times, used = (
+        [t for t, n in zip(log.times, log.counts, strict=True) for _ in range(n)],
+        log.used,
+    )
+    if at in times:
+        times.remove(at)
+        times.append(bucket.at)
+    bucket.move(limit, at)
+    assert [t for t, n in zip(log.times, log.counts, strict=True) for _ in range(n)] == times
+    assert log.used == used == sum(log.counts)
 
 
 @kinds

@@ -93,7 +93,8 @@ def stream(pagination: dict[str, Any], **incremental: Any) -> Stream:
 
 def split(tells: str, cap: int, **more: Any) -> Stream:
     told = {"total": "total"} if tells == "total" else {}
-    told |= {"incomplete": "cut"} if tells == "cut" else {}
+    if tells == "cut":  # the API alone knows how much it shows
+        told, cap = {"incomplete": "cut"}, 1_000
     kind = OFFSET if tells == "total" else CURSOR
     window = {"size": "8h", "min": "2m"}
     pagination = {**kind, **told, "cap": {"records": cap, "then": "split"}}
@@ -170,7 +171,7 @@ def test_windows_are_split_until_the_api_shows_all_of_them(
         assert state["resume"] == []
     else:
         assert isinstance(failure, ApiError)
-        assert f"{cap} records or more between 2025-01-0" in str(failure)
+        assert f"{'1,000' if tells == 'cut' else cap} records or more between" in str(failure)
         assert at_once >= cap
     # Each of at most six windows of eight hours is split eight times, and each page is read once.
     assert api.requests <= (len(kills) + 1) * (6 + 8 * 2 * len(minutes) + len(minutes))
@@ -182,6 +183,15 @@ def most_within(records: list[Record], minutes: int) -> int:
         (sum(0 <= one["at"] - other["at"] < minutes for one in records) for other in records),
         default=0,
     )
+
+
+def test_a_total_as_large_as_the_cap_is_over_it_at_once() -> None:
+    api = Api([0, 1, 2, 3, 240, 241], 6, split("total", 6))
+    seen, _, failure = run(api, {})
+    assert failure is None
+    assert seen == set(range(6))
+    # The whole window and five that are empty; its halves: 4 records and the last of them, 2.
+    assert api.requests == 1 + 5 + 2 + 1
 
 
 def test_a_window_that_is_too_full_is_named_and_the_others_are_read() -> None:
@@ -251,18 +261,32 @@ def test_an_old_page_token_is_not_asked_with(order: str, again: set[int], age_m:
     assert state["resume"] == []
 
 
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.lists(st.integers(0, 5)))
+def test_a_later_beginning_is_kept_with_its_page_tokens() -> None:
+    api = Api(list(range(12)), 100, lives("asc"))
+    _, state, _ = run(api, {}, pages=2)
+    state["resume"][0]["token_at"] = "2025-01-01T00:00:00Z"
+    again, state, _ = run(api, state, pages=1)
+    rest, _, _ = run(api, state)
+    assert (again, rest) == ({5, 6, 7}, {8, 9, 10, 11})
+
+
+@pytest.mark.parametrize("kind", ["offset", "cursor"])
+@given(
+    minutes=st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    kills=st.lists(st.integers(1, 5), max_size=6),
+)
+@example(minutes=list(range(20)), kills=[2, 2, 1])
 def test_passes_that_begin_again_at_each_kill_lose_nothing(
-    minutes: list[int], kills: list[int]
+    kind: str, minutes: list[int], kills: list[int]
 ) -> None:
-    """Offsets count from where the list was asked for: a later beginning has its own."""
-    form = stream({**OFFSET, "token_lives": "1h"}, order="asc")
+    """Page tokens are of the list that was asked for: a later beginning has its own."""
+    form = stream({**(OFFSET if kind == "offset" else CURSOR), "token_lives": "1h"}, order="asc")
     api, seen, state = Api(minutes, 100, form), set[int](), {}
     for number, pages in enumerate([*kills, None]):
         written, state, failure = run(api, state, pages=pages)
         assert failure is None
         seen |= written
-        if state["resume"] and number % 2:
+        if state["resume"] and number % 2 == 0:
             state["resume"][0]["token_at"] = "2025-01-01T00:00:00Z"
         if state["last_success_ts"] is not None:
             break

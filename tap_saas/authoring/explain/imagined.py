@@ -107,6 +107,10 @@ class ImaginedApi(Client):
         """Nothing waits here."""
         return WalkStop(threading.Event())
 
+    def bears_secret(self, text: str) -> bool:
+        """Nothing here is a secret."""
+        return False
+
     def send(
         self,
         form: RequestForm | None,

@@ -6,11 +6,14 @@ import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from tap_saas.client.stores.bucket import Bucket, Claim, Grant, try_claims
 from tap_saas.errors import ConfigError, TapSaasError
+
+LATE_S = 0.02
 
 T = TypeVar("T")
 
@@ -36,6 +39,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def _passed_s(self, at: float) -> float:
+        """How many seconds ago the instant `at` of some buckets was."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
 
@@ -43,9 +50,14 @@ class Store(ABC):
         """Spend one request in every bucket, or in none and say when to ask again.
 
         A waiter asks with the ticket and the `since` of its first answer, so it keeps its place.
+        Where the answer comes late, as on a busy machine, the request is noted again: else the
+        window would end too early for it.
         """
         names = [claim.bucket for claim in claims]
-        return self._change(names, lambda buckets: try_claims(buckets, claims, ticket, since))
+        grant = self._change(names, lambda buckets: try_claims(buckets, claims, ticket, since))
+        if grant.go and self._passed_s(grant.at) > LATE_S:
+            self._change(names, partial(_move, claims, grant.at))
+        return grant
 
     def release(self, ticket: str, claims: Sequence[Claim]) -> None:
         """End a request that held leases, or give up waiting."""
@@ -83,6 +95,12 @@ class Store(ABC):
     def learn(self, ticket: str, claim: Claim, remaining: int, reset_s: float) -> None:
         """Take over what the API says is left, and in how many seconds it counts anew."""
         self._change([claim.bucket], lambda buckets: buckets[0].learn(ticket, remaining, reset_s))
+
+
+def _move(claims: Sequence[Claim], at: float, buckets: Sequence[Bucket]) -> None:
+    """Note what was spent at the instant `at` as spent now."""
+    for bucket, claim in zip(buckets, claims, strict=True):
+        bucket.move(claim, at)
 
 
 def open_store(url: str | None, home: Path | None) -> Store:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import inf
 from typing import Literal, TypeAlias
@@ -67,7 +67,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The answer to a try: go, or ask again in `wait_s` seconds.
+    """The answer to a try: go, noted as of the instant `at`, or ask again in `wait_s` seconds.
 
     `since` is the instant of the first try (it keeps the place), `budget` the one that makes it
     wait; `stops`: a limit that says `spent: stop` does.
@@ -79,6 +79,7 @@ class Grant(msgspec.Struct, frozen=True):
     cause: Cause = "budget"
     budget: str = ""
     stops: bool = False
+    at: float = 0.0
 
 
 class Log(msgspec.Struct, array_like=True):
@@ -109,6 +110,17 @@ class Log(msgspec.Struct, array_like=True):
         else:
             self.times.append(now)
             self.counts.append(1)
+
+    def move(self, at: float, now: float, grain_s: float) -> None:
+        """Note a request of the instant `at` as one of now; what shares an entry leaves late."""
+        index = bisect_left(self.times, at)
+        if index == len(self.times) or self.times[index] != at:
+            return
+        self.used -= 1
+        self.counts[index] -= 1
+        if not self.counts[index]:
+            del self.times[index], self.counts[index]
+        self.add(now, grain_s)
 
     def free_at(self, requests: int, ahead: int, now: float) -> float:
         """When one more request fits, if `ahead` others go first, each as soon as it can."""
@@ -223,6 +235,15 @@ class Bucket(msgspec.Struct, array_like=True):
             self.remaining -= 1
         self.leave(ticket)
 
+    def move(self, claim: Claim, at: float) -> None:
+        """Note what was spent at the instant `at` as spent now: it leaves only now."""
+        for rate in claim.rates:
+            if rate.per_s in self.logs:
+                self.logs[rate.per_s].move(at, self.at, rate.grain_s)
+        gap_s = self._gap_s(claim, self.at)
+        if gap_s:
+            self.next_at = max(self.next_at, self.at + gap_s)
+
     def wait(self, waiter: Waiter) -> None:
         """Note who waits, in the place of what was noted of it before."""
         self.leave(waiter.ticket)
@@ -330,7 +351,7 @@ def try_claims(
     if all(turn.at <= now and not turn.is_held for turn in turns):
         for bucket, claim in zip(buckets, claims, strict=True):
             bucket.take(claim, ticket)
-        return Grant(True, first)
+        return Grant(True, first, at=now)
     index = max(range(len(turns)), key=lambda i: turns[i].at)
     last = turns[index]
     gone_at = now + min(last.at - now, LONGEST_NAP_S) + GRACE_S

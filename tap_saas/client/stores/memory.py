@@ -20,6 +20,9 @@ class MemoryStore(Store):
         self._buckets: dict[str, Bucket] = {}
         self._uses = 0
 
+    def _passed_s(self, at: float) -> float:
+        return self._clock() - at
+
     def _change(self, names: Sequence[str], change: Callable[[list[Bucket]], T]) -> T:
         with self._lock:
             now = self._clock()

@@ -91,6 +91,9 @@ class SqliteStore(Store):
         with self._lock:
             self._opened.close()
 
+    def _passed_s(self, at: float) -> float:
+        return self._clock() - at
+
     def _change(self, names: Sequence[str], change: Callable[[list[Bucket]], T]) -> T:
         def work(db: sqlite3.Connection) -> T:
             now = self._clock()
