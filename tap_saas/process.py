@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -20,12 +21,21 @@ SIGINT_EXIT = 130
 def guarded(work: Callable[[], Any], name: str) -> int:
     """Run `work`; the exit code of the process. An integer that it gives is the code."""
     try:
+        return _judged(work, name)
+    finally:
+        # Here, not by the interpreter: what it cannot write changes the exit code, and while it
+        # ends a second signal would cut a line.
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
+
+
+def _judged(work: Callable[[], Any], name: str) -> int:
+    try:
         _open_streams()
         result = work()
         sys.stdout.flush()
     except TapSaasError as error:
         _tell(name, str(error))
-        _let_go_of_stdout()
         return error.exit_code
     except click.Abort:
         return SIGINT_EXIT
@@ -33,18 +43,14 @@ def guarded(work: Callable[[], Any], name: str) -> int:
         _tell(name, f"{error.format_message()} (see {name} --help)")
         return ConfigError.exit_code
     except BrokenPipeError:
-        _let_go_of_stdout()
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _tell(name, f"{where}{error.strerror or error}; free some space, or mend the permissions")
-        _let_go_of_stdout()
         return ConfigError.exit_code
     except KeyboardInterrupt:
         return SIGINT_EXIT
     except SystemExit as end:
-        # Here, not by the interpreter: while that ends, a second signal would cut a line.
-        _let_go_of_stdout()
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         log.debug("trace of the failure", exc_info=True)
@@ -71,17 +77,14 @@ def _open_streams() -> None:
 
 
 def _tell(name: str, text: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         for line in shortened(mask_known(text)).splitlines():
             sys.stderr.write(f"{name}: {line}\n")
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _let_go_of_stdout() -> None:
-    """Nothing more can be written: the interpreter's own flush at exit would complain."""
+def _let_go(stream: IO[str]) -> None:
+    """Write what is buffered; where that cannot be, throw it away."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

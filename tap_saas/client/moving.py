@@ -54,6 +54,7 @@ class Counted(Steps):
         self._rereads_head = rereads_head and _may_move_to_head(form)
         self._overlaps = form.pagination.overlapping > 0
         self._backs = self._more_overlap = self._furthest = 0
+        self._end = -1  # where a page that was thrown away showed the list's end to be
         self._resumes = False
         self._totals = Totals(None if self.spot is None else self.spot.total)
         if self.spot is not None:
@@ -136,7 +137,9 @@ class Counted(Steps):
         records = spot.records + page.received
         if self._overlaps:
             records = at + page.received
-            following = self._with_overlap(page, following, at)
+            # It ends where it was seen to end, though its last record changes all the time.
+            is_end = records == self._end and page.received < first.received
+            following = None if is_end else self._with_overlap(page, following, at)
         if self._limit.judge(page, records, is_last=following is None):
             self.spot = Spot(spot.token, self._limit.beyond)
             return
@@ -187,6 +190,7 @@ class Counted(Steps):
         )
         self._circles = Circles()
         if self._overlaps:
+            self._end = self._paginator.position(spot.token) + page.received
             self._more_overlap = min(max(2 * self._more_overlap, 1), size // 2)
         self.spot = self._moved(spot, size)
 

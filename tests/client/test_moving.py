@@ -264,6 +264,26 @@ def test_a_list_that_moves_with_every_request_fails_after_three_restarts() -> No
     assert server.requests == 6 + 1 + MAX_BACKS
 
 
+@pytest.mark.parametrize(("sort", "at"), [("updated", 0), ("id", 29)])
+def test_a_last_record_that_changes_all_the_time_does_not_keep_the_walk(sort: str, at: int) -> None:
+    server = Server(30, sort, 5, [[("update", at)]] * 500)
+    form = listed("updated", type="offset", size=5)
+    seen, failure = attempted(Reader(server, form))
+    assert failure == ""
+    assert server.untouched <= seen
+    assert server.requests < 30
+
+
+@pytest.mark.parametrize("sort", ["id", "-created", "-updated"])
+def test_a_list_that_moved_once_overlaps_more_from_then_on(sort: str) -> None:
+    """One record goes with each request: pages that share two records go on without restarts."""
+    server = Server(300, sort, 10, [[("delete", 0 if sort == "id" else -1)]] * 500)
+    seen, failure = attempted(Reader(server, listed(sort, type="offset", size=10)))
+    assert failure == ""
+    assert server.untouched <= seen
+    assert server.requests < 50
+
+
 def test_a_list_that_stands_still_costs_one_overlap_a_page() -> None:
     server = Server(30, "id", 4, [])
     pages = list(Reader(server, listed("id", type="offset", size=4)).pages())
