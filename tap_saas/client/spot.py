@@ -44,13 +44,8 @@ class Spot(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             PageTokenExpiredError: it looks like one of `kept`, and is none.
         """
-        is_spot = (
-            isinstance(token, list)
-            and len(token) == len(cls.__struct_fields__)
-            and token[-1] in get_args(Turn)
-        )
         try:
-            return msgspec.convert(token, cls) if is_spot else cls(token)
+            return msgspec.convert(token, cls) if is_kept(token) else cls(token)
         except msgspec.ValidationError as error:
             raise PageTokenExpiredError(f"the page token cannot be read ({error})") from error
 
@@ -58,6 +53,15 @@ class Spot(msgspec.Struct, frozen=True, array_like=True):
     def kept(self) -> PageToken:
         """The spot as a page token."""
         return msgspec.to_builtins(self)
+
+
+def is_kept(token: PageToken | None) -> bool:
+    """True for a page token that `Spot.kept` gave."""
+    return (
+        isinstance(token, list)
+        and len(token) == len(Spot.__struct_fields__)
+        and token[-1] in get_args(Turn)
+    )
 
 
 def own(token: PageToken | None) -> PageToken | None:

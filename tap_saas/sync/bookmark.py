@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tap_saas.client.spot import is_kept
 from tap_saas.connector import formats
 from tap_saas.connector.incremental import Incremental, Interval, merge, prefix
 from tap_saas.errors import StateError
@@ -30,9 +31,8 @@ class Walk(msgspec.Struct, kw_only=True):
     """One walk in flight, an entry of `resume`.
 
     `since: null` marks a full pass. `page_token` is the page to ask for next, told by the API at
-    `token_at`. `started_at` is the
-    earlier of our clock and the API's at the start of the pass. Bounds, window and keys are in the
-    form of STATE. With `order: asc`, `before` is the watermark at the start and `moved` the one
+    `token_at`. `started_at` is the earlier of our clock and the API's at the start of the pass.
+    Bounds, window and keys are in the form of STATE. With `order: asc`, `before` is the watermark at the start and `moved` the one
     that this walk set; `demoted` says that the order was a lie.
     """
 
@@ -153,6 +153,8 @@ class Bookmark:
 
 def _shown(token: Any) -> str | int | float | None:
     """A page token as `last_cursor` tells it: a scalar, or a short JSON text."""
+    if is_kept(token):
+        token = token[0]  # the list's own: what a person knows
     if token is None or isinstance(token, str | int | float):
         return token
     text = msgspec.json.encode(token).decode()

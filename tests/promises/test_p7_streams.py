@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness import finish, start
 from hostile_api import Hostile, hostile
-from hostile_shop import BIN, DAY, Shop, connector, right
+from hostile_shop import BIN, DAY, Shop, connector, page, right
 from singer_output import Done
 
 from tap_saas.queues import open_queue
@@ -109,10 +109,9 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 def test_a_pipe_that_does_not_block_loses_nothing(
     unbuffered: str, api: Hostile, tmp_path: Path
 ) -> None:
-    page = json.dumps(
-        {"data": [{"id": n, "updated_at": DAY.format(1), "pad": "x" * 900} for n in range(400)]}
-    )
-    api.answer = lambda _: answer(page.encode())
+    orders = [{"id": n, "updated_at": DAY.format(1), "pad": "x" * 900} for n in range(400)]
+    whole, gone = page(*orders, next=None), page(next=None)
+    api.answer = lambda asked: whole if asked.path == "/orders" else gone
     shop = Shop(tmp_path, api.url, connector("orders"))
     environment = {**shop.environment, "PYTHONUNBUFFERED": unbuffered}
     done = finish(start([BIN / "python", "-c", NONBLOCKING, *shop.command()], environment))
