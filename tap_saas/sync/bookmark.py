@@ -32,8 +32,8 @@ class Walk(msgspec.Struct, kw_only=True):
 
     `since: null` marks a full pass. `page_token` is the page to ask for next, told by the API at
     `token_at`. `started_at` is the earlier of our clock and the API's at the start of the pass.
-    Bounds, window and keys are in the form of STATE. With `order: asc`, `before` is the watermark at
-    the start and `moved` the one that this walk set; `demoted` says that the order was a lie.
+    Bounds, window and keys are in the form of STATE. With `order: asc`, `before` is the watermark
+    at the start and `moved` the one that this walk set; `demoted` says that the order was a lie.
     """
 
     since: Any = None
