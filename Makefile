@@ -7,7 +7,7 @@
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: demo test chaos bench lock reference clean
+.PHONY: demo test chaos soak bench footprint lock reference clean
 
 demo: .venv/demo
 	@$(BIN)/saasctl demo run
@@ -23,8 +23,15 @@ test: .venv/dev
 chaos: .venv/dev
 	$(BIN)/python -m pytest tests/chaos -s
 
+# SOAK_KILLS=300 SOAK_MINUTES=60 unless said; where anything differs, the folder with states and outputs is named.
+soak: .venv/dev
+	$(BIN)/python -m pytest tests/chaos/soak.py -s
+
 bench: .venv/dev
 	$(BIN)/python tests/bench/run.py
+
+footprint: .venv/dev
+	PYTHONPATH=tests $(BIN)/python tests/bench/footprint.py
 
 .venv/demo .venv/dev: pyproject.toml requirements.lock
 	@echo "installing the extra $(@F) into .venv ..."

@@ -2,8 +2,8 @@
 
 | path | what |
 | --- | --- |
-| `/records?page=3` | 500 records a page, sorted by `updated_at`; with `bytes` each page is padded |
-| `/parents?page=3` | 500 parents a page, `id` and `created_at` |
+| `/records?page=3` | so many records a page, sorted by `updated_at`, over 694 days from 2024 on |
+| `/parents?page=3` | so many parents a page, `id` and `created_at` |
 | `/parents/7/children` | two children |
 """
 
@@ -27,6 +27,7 @@ from sandbox_api import Answer, serve
 PAGE = 500
 PATIENCE_S = 3_600.0
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+SPAN = timedelta(days=694)
 HEAD = """\
 name: shop
 settings: {url: {}, key: {secret: true, env: SHOP_KEY}}
@@ -70,10 +71,14 @@ CHILDREN = {
 
 @dataclass
 class LargeApi:
-    """So many records and parents; `asked` counts requests by the beginning of their path."""
+    """So many records and parents, `page` of them a page, each page padded to `page_bytes`.
+
+    `asked` counts requests by what they asked for.
+    """
 
     records: int = 0
     parents: int = 0
+    page: int = PAGE
     page_bytes: int = 0
     asked: Counter[str] = field(default_factory=Counter)
 
@@ -86,34 +91,35 @@ class LargeApi:
             return Answer(_children(int(rest[0])))
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         listed = self.records if kind == "records" else self.parents
-        first, last = _part(listed, query)
-        start = first + (int(query.get("page", "1")) - 1) * PAGE
-        ids = range(start, min(start + PAGE, last))
+        step = SPAN // max(listed, 1)
+        first, last = _part(listed, step, query)
+        start = first + (int(query.get("page", "1")) - 1) * self.page
+        ids = range(start, min(start + self.page, last))
         padding = "x" * (self.page_bytes // max(len(ids), 1))
-        texts = ",".join(_record(id_, padding) for id_ in ids)
-        pages = max(1, -(-(last - first) // PAGE))
+        texts = ",".join(_record(id_, step, padding) for id_ in ids)
+        pages = max(1, -(-(last - first) // self.page))
         return Answer(f'{{"pages":{pages},"data":[{texts}]}}'.encode())
 
 
-def _part(n: int, query: dict[str, str]) -> tuple[int, int]:
-    """First and last record of a window: record n was changed n minutes after the beginning."""
+def _part(n: int, step: timedelta, query: dict[str, str]) -> tuple[int, int]:
+    """Which of `n` records are in the window that is asked for: the first, and the one after."""
 
-    def minute(name: str, default: int) -> int:
+    def place(name: str, default: int) -> int:
         if name not in query:
             return default
-        return max(0, round((datetime.fromisoformat(query[name]) - BEGIN).total_seconds() / 60))
+        return max(0, -((BEGIN - datetime.fromisoformat(query[name])) // step))
 
-    first = min(minute("since", 0), n)
-    return first, max(first, min(minute("until", n), n))
+    first = min(place("since", 0), n)
+    return first, max(first, min(place("until", n), n))
 
 
-def _record(id_: int, text: str) -> str:
-    at = (BEGIN + timedelta(minutes=id_)).isoformat()
+def _record(id_: int, step: timedelta, text: str) -> str:
+    at = (BEGIN + id_ * step).isoformat()
     return f'{{"id":{id_},"created_at":"{at}","updated_at":"{at}","text":"{text}"}}'
 
 
 def _children(parent: int) -> bytes:
-    texts = (_record(parent * 2 + n, "") for n in range(2))
+    texts = (_record(parent * 2 + n, timedelta(seconds=1), "") for n in range(2))
     return f'{{"pages":1,"data":[{",".join(texts)}]}}'.encode()
 
 
@@ -182,7 +188,7 @@ class Watched:
 
 @contextlib.contextmanager
 def large_api(**sizes: int) -> Iterator[tuple[LargeApi, str]]:
-    """A large API and its URL, until the block ends."""
+    """A large API (fields of `LargeApi`) and its URL, until the block ends."""
     api = LargeApi(**sizes)
     with serve(api.answer) as url:
         yield api, url

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 End = Literal["keep", "close", "reset", "hang"]
@@ -60,13 +60,12 @@ class Asked:
 Answer = Callable[[Asked], Raw]
 
 
-@dataclass
 class Hostile:
     """The server's address, what it answers now, and all that it was asked."""
 
-    url: str
-    answer: Answer
-    asked: list[Asked] = field(default_factory=list)
+    def __init__(self, url: str, answer: Answer) -> None:
+        self.url, self.answer = url, answer
+        self.asked: list[Asked] = []
 
 
 @contextlib.contextmanager

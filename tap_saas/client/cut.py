@@ -29,6 +29,7 @@ class Scissors:
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
+        self._until: float | None = None
 
     def adapter(self, **options: Any) -> HTTPAdapter:
         """An adapter whose connections can be cut."""
@@ -39,23 +40,22 @@ class Scissors:
         with self._lock:
             self._connections.add(connection)
             if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._watch, name="scissors", daemon=True)
+                self._thread = threading.Thread(
+                    target=_watch, args=(weakref.ref(self),), name="scissors", daemon=True
+                )
                 self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, when it looks next."""
         self._closed.set()
-        if self._thread is not None:
-            self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._closed.wait(LOOK_EVERY_S):
-            if self._stop.is_set():
-                break
-        until = time.monotonic() + GRACE_S
-        while not self._closed.wait(LOOK_EVERY_S):
-            if time.monotonic() > until:
-                self._cut()
+    def look(self) -> bool:
+        """Cut what is to be cut now; False once there is nothing to look at any more."""
+        if self._stop.is_set() and self._until is None:
+            self._until = time.monotonic() + GRACE_S
+        if self._until is not None and time.monotonic() > self._until:
+            self._cut()
+        return not self._closed.is_set()
 
     def _cut(self) -> None:
         with self._lock:
@@ -63,6 +63,13 @@ class Scissors:
         for connection in connections:
             with contextlib.suppress(OSError, AttributeError):  # closed, or not connected any more
                 connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _watch(watched: weakref.ref[Scissors]) -> None:
+    """Look again and again, for as long as anybody else knows the scissors."""
+    while (scissors := watched()) is not None and scissors.look():
+        del scissors
+        time.sleep(LOOK_EVERY_S)
 
 
 class _Adapter(HTTPAdapter):

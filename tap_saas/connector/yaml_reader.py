@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ class _Composer:
         self._events: Iterator[Any] = iter(())
 
     def compose(self, text: str) -> _Node | None:
-        events = [event for event in YAML(pure=True).parse(text) if isinstance(event, _KEPT)]
+        events = list(self._shallow(YAML(pure=True).parse(text)))
         starts = [event for event in events if isinstance(event, DocumentStartEvent)]
         if len(starts) > 1:
             line = starts[1].start_mark.line + 1
@@ -150,10 +150,24 @@ class _Composer:
         first = next(self._events, None)
         return self._node(next(self._events), 0) if first is not None else None
 
+    def _shallow(self, events: Iterable[Any]) -> Iterator[Any]:
+        """The events, as they come: the parser takes for ever over thousands of levels."""
+        depth = 0
+        for event in events:
+            depth += isinstance(event, CollectionStartEvent)
+            depth -= isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH + 1:
+                raise self._too_deep(event.start_mark.line + 1)
+            if isinstance(event, _KEPT):
+                yield event
+
+    def _too_deep(self, line: int) -> ConnectorError:
+        return _refuse(self._path, line, f"nested deeper than {MAX_DEPTH} levels", None)
+
     def _node(self, event: NodeEvent, depth: int) -> _Node:
         line = event.start_mark.line + 1
         if depth > MAX_DEPTH:
-            raise _refuse(self._path, line, f"nested deeper than {MAX_DEPTH} levels", None)
+            raise self._too_deep(line)
         if isinstance(event, AliasEvent):
             return self._alias(event, line)
         self._refuse_tag(event, line)

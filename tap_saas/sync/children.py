@@ -84,8 +84,7 @@ class Children:
         self.restarts = 0
 
     def pages(self) -> Generator[Fed]:
-        """The pages of all children; the pass begins again where the API has forgotten a page
-        token of the parents, or asks for it.
+        """All pages; begun again where the API asks for it or has forgotten the parents' token.
 
         Raises:
             ApiError: the API answers wrongly, or too much failed.
@@ -95,8 +94,8 @@ class Children:
             try:
                 yield from self._once()
             except (RestartPass, ApiError, PageTokenExpiredError) as error:
-                is_due = isinstance(error, RestartPass) or (resumed and is_forgotten(error))
-                if not is_due or (self._went_on and not isinstance(error, RestartPass)):
+                is_stale = resumed and not self._went_on and is_forgotten(error)
+                if not (is_stale or isinstance(error, RestartPass)):
                     raise
                 log.warning("%s: %s; the pass begins again", self._stream.name, error)
                 self.restarts += 1
@@ -119,8 +118,7 @@ class Children:
         """The pass in flight, or a new one; `since` are bounds for the list of parents."""
         walk, lives = self._bookmark.walk, self._parent.pagination.token_lives
         if walk is not None and groups.is_old(walk, lives, self._now()):
-            log.info("%s: the page tokens are older than `token_lives`", self._stream.name)
-            walk = None
+            walk = None  # the parents' list is read from its beginning
         if walk is not None and not (self._sweep and walk.since is not None):
             return walk
         new = Walk(started_at=instant_text(self._now()))

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from singer_sdk import Stream, Tap
+from singer_sdk.singerlib import SelectionMask
 
 from tap_saas.report import RUN_SCHEMA
 from tap_saas.sync import rejects, sdk
@@ -34,8 +35,13 @@ class LedgerStream(Stream):
         """Ignored."""
 
     @property
+    def mask(self) -> SelectionMask:
+        """All of its columns, whatever the catalog selects: without its key a target refuses it."""
+        return SelectionMask({(): True})
+
+    @property
     def stream_maps(self) -> list[Any]:
-        """Those of the mapper, which does not know a stream that a catalog leaves out."""
+        """Those of the mapper, for the whole stream."""
         sdk.register_whole(self)
         return super().stream_maps
 

@@ -35,7 +35,8 @@ End = Callable[[Page | None], None]
 class Pass(msgspec.Struct, kw_only=True):
     """What a pass needs: the bookmark it moves, how to ask for pages, the partition's columns.
 
-    `whole` reads the list from its beginning, whatever the watermark says. At most `parallel`
+    `whole` reads the list from its beginning, whatever the watermark says. It begins at `began`,
+    where something was read for it before: the watermark must cover that too. At most `parallel`
     windows are read at a time; `flying` are those that are under way. A page token is not asked
     for when it is older than `token_lives`.
     """
@@ -47,6 +48,7 @@ class Pass(msgspec.Struct, kw_only=True):
     incremental: Incremental | None
     start_date: datetime | None
     now: Callable[[], datetime]
+    began: datetime | None = None
     whole: bool = False
     parallel: int = 1
     token_lives: timedelta | None = None
@@ -77,7 +79,7 @@ class Pass(msgspec.Struct, kw_only=True):
             self._check(walk)
             log.info("%s: going on with the pass of %s", self.stream, walk.started_at)
             return walk
-        now = self.now()
+        now = self.began or self.now()
         walk = Walk(started_at=instant_text(now))
         incremental = self.incremental
         if incremental is None or self.whole:

@@ -35,7 +35,7 @@ class Pull(msgspec.Struct, kw_only=True):
     `decode` makes the records of this stream, `plain(stream)` those of a parent as JSON objects.
     `bookmark(context)` gives the live bookmark of a partition, or of the stream for `None`.
     `full` knows no replication key; `sweep` reads everything once and moves the watermark at its
-    end. `is_swept` says that a full pass which the API asks for has to be a sweep. At most
+    end, which is taken to have begun at `began`. `is_swept` says that a full pass which the API asks for has to be a sweep. At most
     `parallel` walks are under way at a time.
     """
 
@@ -48,6 +48,7 @@ class Pull(msgspec.Struct, kw_only=True):
     bookmark: Callable[[Context | None], Bookmark]
     partitions_kept: Callable[[], int]
     now: Callable[[], datetime]
+    began: datetime | None = None
     start_date: datetime | None = None
     full: bool = False
     sweep: bool = False
@@ -109,6 +110,7 @@ class PullFeed:
                 incremental=self._incremental,
                 start_date=self._p.start_date,
                 now=self._p.now,
+                began=None if context else self._p.began,
                 whole=self._p.sweep,
                 parallel=1 if context else self._p.parallel,
                 token_lives=self._p.stream.pagination.token_lives,

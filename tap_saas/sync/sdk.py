@@ -89,8 +89,8 @@ def register_schema(stream: Stream, schema: dict[str, Any]) -> None:
 
 
 def register_whole(stream: Stream) -> None:
-    """Let the mapper know a stream that the catalog leaves out, with all of its columns."""
-    if stream.name not in stream._tap.mapper.stream_maps:
+    """Let the mapper know all columns of a stream, whatever a catalog leaves out."""
+    if stream._stream_maps is None:
         stream._tap.mapper.register_raw_stream_schema(
             stream.name, stream.schema, stream.primary_keys
         )

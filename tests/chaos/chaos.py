@@ -51,8 +51,7 @@ class Chaos:
             self.tally.answered = refused(box)
         if self.tally.kills < kills:
             self.tally.problems.append(f"only {self.tally.kills} kills in {seconds:.0f} s")
-        if not self.tally.problems:
-            self.evidence.drop()
+        self.evidence.close(self.tally)
         return self.tally
 
     def _shops(self, box: Sandbox, folder: Path, queue: Path) -> list[Shop]:

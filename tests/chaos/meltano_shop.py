@@ -38,7 +38,7 @@ class MeltanoShop(Shop):
         """A run of some streams, killed where there is a strike, whoever that is for."""
         names = [table.name for table in self.tables]
         chosen = chance.sample(names, chance.randint(2, len(names) // 2))
-        select = json.dumps([f"{name}.*" for name in (*chosen, "_rejects", "_runs")])
+        select = json.dumps([f"{name}.*" for name in chosen])
         refresh = ["--full-refresh"] if chance.random() < 0.3 else []
         arguments = [*refresh, *chance.choice(STRATEGIES)]
         after_s = chance.uniform(0.3, 1.0) * self.usual.seconds

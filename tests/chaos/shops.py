@@ -38,6 +38,7 @@ PULLED = (
     Table("customers_next", "customers", keeps=True),
     Table("orders", "orders"),
     Table("orders_batch", "orders"),
+    Table("orders_ties", "orders"),
     Table("lines", "order_lines"),
     Table("lines_changed", "order_lines", keeps=True),
     Table("lines_since", "order_lines", keeps=True),
@@ -46,7 +47,6 @@ PULLED = (
         Table(name, "events")
         for name in (
             "events", "events_windows", "events_desc", "events_offset", "events_page",
-            "events_ties",
         )
     ),
 )  # fmt: skip

@@ -32,9 +32,12 @@ class Evidence:
         with gzip.open(self.folder / f"{begin}.out.gz", "wb", compresslevel=1) as file:
             file.write(ended.out)
 
-    def drop(self) -> None:
-        """Nobody needs it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def close(self, tally: Tally) -> None:
+        """Keep the figures beside it, or remove it where all was well."""
+        if tally.problems:
+            (self.folder / "tally.txt").write_text("\n".join(tally.lines()) + "\n")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Tally:

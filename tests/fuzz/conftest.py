@@ -19,7 +19,7 @@ def api() -> Iterator[Hostile]:
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
+def place_for() -> Iterator[Path]:
     """A folder for the folders of examples, in memory where there is such a place."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
+"""How many times as many examples are tried, at random then: `FUZZ_TIMES=50 pytest tests/fuzz`."""
 Place = tuple[str | int, ...]
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**63, 10**40, 1.5, 1e300, "", "x", "é" * 50, "9" * 400, "\0", "NaN",
+    None, True, False, 0, -1, 1, 2**63, 10**40, 1.5, 1e300, "", "x", "é" * 50, "9" * 400, "\0",
+    "NaN",
     "2025-01-01", "2025-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "30s",
     [], [[]], [None], [1], ["x"], [{}], {}, {"a": 1}, {"context": {}},
     [["2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z"]],
@@ -19,6 +24,20 @@ ODD: tuple[Any, ...] = (
     [{"started_at": "2025-01-01T00:00:00Z", "page_token": [["x"]], "since": 5}],
     [{"started_at": "2025-01-01T00:00:00Z", "window": [1, 2]}],
 )  # fmt: skip
+
+
+def few(examples: int) -> settings:
+    """So many examples, the same in every run: each is a whole run of the tap.
+
+    A failure is told as it came, since making it smaller would take minutes.
+    """
+    return settings(
+        max_examples=examples * TIMES,
+        derandomize=TIMES == 1,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def mutants(
