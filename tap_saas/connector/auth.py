@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from tap_saas.connector.units import Duration
 from tap_saas.errors import ConfigError, CredentialError
 
 EARLIEST = timedelta(seconds=60)
+LONGEST_LIFE = timedelta(days=36_500)
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,12 +251,16 @@ class OAuth2(Scheme, frozen=True, kw_only=True, tag="oauth2"):
         access_token = answer.get("access_token")
         if not isinstance(access_token, str) or not access_token:
             raise ValueError("the answer of the token endpoint has no access_token")
+        try:
+            json.dumps(answer, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise ValueError("the answer of the token endpoint cannot be kept") from None
         life = _life(answer.get("expires_in"))
         new = answer.get("refresh_token")
         return Token(
             access_token=access_token,
             obtained_at=now,
-            expires_at=None if life is None else now + life,
+            expires_at=None if life is None else now + min(life, LONGEST_LIFE),
             refresh_token=new if isinstance(new, str) and new else spent,
             answer=answer,
         )

@@ -30,7 +30,10 @@ def links(header: str) -> Iterator[tuple[str, list[str]]]:
 
 def without_params(link: str, leaves: Callable[[str, str], bool]) -> str:
     """The link without the parameters that `leaves(name, value)` leaves out, else as it is."""
-    parts = urlsplit(link)
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return link  # no link at all, as whoever asks for it will say
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if not any(leaves(*pair) for pair in pairs):
         return link

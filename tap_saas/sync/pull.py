@@ -35,8 +35,8 @@ class Pull(msgspec.Struct, kw_only=True):
     `decode` makes the records of this stream, `plain(stream)` those of a parent as JSON objects.
     `bookmark(context)` gives the live bookmark of a partition, or of the stream for `None`.
     `full` knows no replication key; `sweep` reads everything once and moves the watermark at its
-    end, which is taken to have begun at `began`. `is_swept` says that a full pass which the API asks for has to be a sweep. At most
-    `parallel` walks are under way at a time.
+    end. `is_swept` says that a full pass which the API asks for has to be a sweep. What is read
+    before the pass began at `began`. At most `parallel` walks are under way at a time.
     """
 
     stream: Stream

@@ -43,18 +43,19 @@ def wait_in_vain(url: str, lost: list[type[Exception]]) -> None:
         lost.append(type(error))
 
 
-def sandboxes() -> list[str]:
-    """Sandboxes that are children of this process, running or not yet waited for."""
+def sandboxes() -> set[int]:
+    """The pids of sandboxes that are children of this process, running or not yet waited for."""
     shown = subprocess.run(
-        ["ps", "-eo", "ppid,args"], capture_output=True, text=True, timeout=10, check=True
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, timeout=10, check=True
     )
-    rows = [row.split(maxsplit=1) for row in shown.stdout.splitlines()]
-    return [row[1] for row in rows if row[0] == str(os.getpid()) and "tap_saas.sandbox" in row[1]]
+    rows = [row.split(maxsplit=2) for row in shown.stdout.splitlines()]
+    me = str(os.getpid())
+    return {int(pid) for pid, parent, args in rows if parent == me and "tap_saas.sandbox" in args}
 
 
 def test_started_and_stopped_by_pid(running: Running) -> None:
     assert is_there(running.url)
-    assert len(sandboxes()) == 1
+    assert running.pid in sandboxes()
     assert os.getsid(running.pid) == running.pid
     stop(running.pid)
     assert not is_there(running.url)
@@ -153,9 +154,10 @@ def test_port_in_use_is_one_line_and_exit_2() -> None:
 
 
 def test_start_that_takes_too_long_leaves_nothing_running() -> None:
+    before = sandboxes()  # those of other tests of this process
     with pytest.raises(SandboxError, match=r"not ready after 0\.01 s"):
         start(timeout_s=0.01)
-    assert sandboxes() == []
+    assert sandboxes() == before
 
 
 def test_size_out_of_bounds_is_exit_2() -> None:
