@@ -12,8 +12,8 @@
     +-- RetryableError          ask again; never leaves client/
     +-- PageTokenExpiredError   the API forgot a page token; never leaves sync/
 
-Ends that are no errors: 0 done (also a planned end, `partial_exit` changes it), 130 SIGINT, 143
-SIGTERM.
+Ends that are no errors: 0 done (also a planned end, `partial_exit` changes it), 129 SIGHUP, 130
+SIGINT, 143 SIGTERM.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class LargeApi:
     parents: int = 0
     page: int = PAGE
     page_bytes: int = 0
-    asked: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter, init=False)
 
     def answer(self, target: str) -> Answer:
         """The answer to a request."""

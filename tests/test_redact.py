@@ -11,7 +11,18 @@ from urllib.parse import quote, quote_plus, urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_saas.redact import KEPT, MASK, MaskingFormatter, Redactor, mask_logs
+from tap_saas.redact import (
+    KEPT,
+    LONGEST_LINE,
+    MASK,
+    MaskingFormatter,
+    Redactor,
+    mask_known,
+    mask_logs,
+    masked_value,
+    shortened,
+    storable,
+)
 
 # Around a secret stand letters that are no part of it, so that a cut is seen.
 SECRETS = st.text(
@@ -58,6 +69,46 @@ def test_masking_twice_changes_nothing_more(texts: list[str], text: str) -> None
 
 def test_the_longer_of_two_secrets_is_masked_whole() -> None:
     assert Redactor(["abcd", "abcdefgh"]).mask("abcdefgh abcd") == f"{MASK} {MASK}"
+
+
+@given(secret=SECRETS.filter(lambda secret: len(secret) > 16), cut=st.integers(8, 15))
+def test_the_beginning_of_a_secret_where_a_text_was_cut_is_masked(secret: str, cut: int) -> None:
+    redactor = Redactor([secret])
+    for mark in ("...", "…"):
+        assert redactor.mask(f"<{secret[:cut]}{mark}>") == f"<{MASK}{mark}>"
+
+
+@given(secret=SECRETS)
+def test_a_secret_in_JSON_in_JSON_is_masked(secret: str) -> None:  # noqa: N802 - its name
+    redactor, text = Redactor([secret]), secret
+    for _ in range(3):
+        text = json.dumps({"<": text})
+        assert MASK in redactor.mask(text)
+        assert json.dumps(secret)[1:-1] not in redactor.mask(text)
+
+
+def test_values_are_masked_at_every_depth() -> None:
+    mask = Redactor(["s3cr3t"]).mask
+    value = {"a s3cr3t": ["s3cr3t", {"b": "x s3cr3t"}, 5, None]}
+    assert masked_value(value, mask) == {f"a {MASK}": [MASK, {"b": f"x {MASK}"}, 5, None]}
+
+
+def test_a_line_that_nobody_would_read_is_shortened_after_it_was_masked() -> None:
+    line = "a" * (LONGEST_LINE // 2 - 12) + "s3cr3t-value" + "b" * LONGEST_LINE
+    shown = shortened(Redactor(["s3cr3t-value"]).mask(line))
+    assert len(shown) <= LONGEST_LINE
+    assert "s3c" not in shown
+    assert shortened("x\n" * LONGEST_LINE) == "x\n" * LONGEST_LINE
+
+
+def test_the_edge_of_a_process_masks_what_any_redactor_knows() -> None:
+    known = [Redactor(["first-secret"]), Redactor(["second-secret"])]
+    assert mask_known("first-secret second-secret") == f"{MASK} {MASK}"
+    assert len(known) == 2
+
+
+def test_half_letters_are_replaced_for_files() -> None:
+    assert storable("a\ud800b é") == "a?b é"
 
 
 def test_short_values_are_left_alone() -> None:

@@ -125,18 +125,21 @@ def learn(
     kind = _kind_of_value(value)
     if key and kind == "number" and isinstance(value, int):
         kind = "integer"
-    if reads is not None and isinstance(value, str):
-        kind = _kind_of_order(value, reads)
+    if reads is not None and kind is not None:
+        kind = _kind_of_order(value, kind, reads)
     if kind is None or ((key or reads is not None) and kind in _NAMELESS):
         return None
     return Column(name=name, out=short_name(name), kind=kind, learnt=True)
 
 
-def _kind_of_order(text: str, reads: Callable[[Any], Any]) -> Kind | None:
+def _kind_of_order(value: Any, kind: Kind, reads: Callable[[Any], Any]) -> Kind | None:
     try:
-        return "date-time" if isinstance(reads(text), datetime) else "string"
+        is_instant = isinstance(reads(value), datetime)
+    except TypeError:  # a version that is a number: nothing reads it
+        return kind
     except ValueError:
         return None
+    return "date-time" if is_instant and isinstance(value, str) else kind
 
 
 def _kind_of_value(value: Any) -> Kind | None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from tap_saas.client.client import Outcome
 from tap_saas.client.sender import Where
 from tap_saas.connector.decode import Decoded, read_records
 from tap_saas.connector.exchange import Response
@@ -177,6 +178,8 @@ class Details:
         form = msgspec.structs.replace(fetch, responses=[*fetch.responses, gone])
         outcome = client.send(form, form.build(values), where=where, decode=decode)
         at = observed_at(outcome.response)
+        if outcome.verdict.then == "restart":
+            raise _no_restart(group[0].stream, outcome)
         if outcome.decoded is None:
             return Answer([], group if outcome.verdict.rule is gone else [], at)
         records = [self._with_values(group, one) for one in outcome.decoded.records]
@@ -224,3 +227,12 @@ class Details:
             for want in group
             if tuple(str(want.values.get(name)) for name in names) not in told
         ]
+
+
+def _no_restart(stream: str, outcome: Outcome) -> ApiError:
+    return ApiError(
+        f"no pass can begin again for one record: {outcome.verdict.message}",
+        stream=stream,
+        status=outcome.response.status,
+        do="say in `responses` of the route's fetch what this answer means",
+    )

@@ -159,7 +159,7 @@ class StreamSync:
                 bookmark=self._bookmark,
                 partitions_kept=lambda: len(stream.stream_state.get("partitions") or ()),
                 now=run.now,
-                began=None,
+                began=run.now(),
                 start_date=run.start_date,
                 full=not stream.is_incremental,
                 sweep=sweep,

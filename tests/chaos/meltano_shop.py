@@ -70,10 +70,10 @@ class MeltanoShop(Shop):
         return []
 
     def calm(self) -> Iterator[Ended]:
-        """Two runs to the end, once no other one writes."""
+        """Runs to the end, once no other one writes."""
         for meltano in self._killed:
             wait_for_left(meltano)
-        for _ in range(2):
+        for _ in range(self._runs_to_settle()):
             yield self._run([], None)
 
     def state(self) -> str:

@@ -24,3 +24,9 @@ def place_for() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(place_for: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `home` that is any text is a folder of the working directory."""
+    monkeypatch.chdir(place_for)

@@ -239,14 +239,7 @@ VALUES = (
     ),
     reads=st.booleans(),
 )
-def test_variables(
-    variables: dict[str, str],
-    reads: bool,
-    api: Hostile,
-    place_for: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(place_for)
+def test_variables(variables: dict[str, str], reads: bool, api: Hostile, place_for: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place_for) as folder:
         shop = Shop(Path(folder), api.url, connector("orders", "links"))
         done = shop.tap(*(["--config", "ENV"] if reads else []), **variables)
