@@ -67,6 +67,8 @@ streams:
     budgets: {own: {limits: [{requests: BUDGET, per: 500ms}]}}
 """
 PLAIN = ("orders", "order_lines", "numbered", "shifted", "sought", "linked", "newest", "events")
+AHEAD = {0, 1}
+"""A list that ends at what is known may have asked for its next page by then."""
 CUSTOMERS = ("numbered", "shifted", "sought", "linked", "newest")
 
 
@@ -183,7 +185,8 @@ def is_of(one: Seen, stream: str) -> bool:
 
 def test_all_requests_of_both_runs_are_foretold(two: Two) -> None:
     assert two.told.first.requests == len(two.first)
-    assert two.told.later.requests == len(two.later) - NEW_ORDERS  # each has lines to ask for
+    more = len(two.later) - two.told.later.requests
+    assert more - NEW_ORDERS in AHEAD  # each has lines to ask for
 
 
 @pytest.mark.parametrize("stream", [name for name in PLAIN if name != "orders"])
@@ -191,7 +194,9 @@ def test_the_requests_of_a_stream_are_foretold(two: Two, stream: str) -> None:
     plan = plan_of(two, stream)
     came = [sum(is_of(one, stream) for one in seen) for seen in (two.first, two.later)]
     new = NEW_ORDERS if stream == "order_lines" else 0
-    assert came == [own(plan.first, stream) + 1, own(plan.later, stream) + new]  # 1: the sample
+    assert came[0] == own(plan.first, stream) + 1  # the sample
+    more = came[1] - own(plan.later, stream) - new
+    assert more in (AHEAD if stream == "newest" else {0})
 
 
 def test_parents_are_walked_once_more_for_their_children(two: Two) -> None:
