@@ -17,8 +17,8 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@echo "tests/chaos is left out here, kills for minutes: make chaos"
 	$(BIN)/python -m pytest -n 2 --ignore tests/chaos
+	$(BIN)/python -m pytest tests/chaos -s
 
 chaos: .venv/dev
 	$(BIN)/python -m pytest tests/chaos -s

@@ -196,9 +196,14 @@ def secrets(config: Mapping[str, Any]) -> list[str]:
     return [text for word in found for text in {word, unquote(word)} if text]
 
 
+def home_path(config: Mapping[str, Any]) -> Path:
+    """The folder for what the tap keeps, whether it is there or not."""
+    return Path(config.get("home") or os.environ.get(HOME_VARIABLE) or ".tap-saas")
+
+
 def home(config: Mapping[str, Any]) -> Path:
     """The folder for what the tap keeps, made with mode 0700."""
-    folder = Path(config.get("home") or os.environ.get(HOME_VARIABLE) or ".tap-saas")
+    folder = home_path(config)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -39,8 +39,12 @@ def _judged(work: Callable[[], Any], name: str) -> int:
         return error.exit_code
     except click.Abort:
         return SIGINT_EXIT
+    except click.exceptions.NoArgsIsHelpError as error:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{error.format_message()}\n")
+        return ConfigError.exit_code
     except click.ClickException as error:
-        _tell(name, f"{error.format_message()} (see {name} --help)")
+        _tell(name, f"{error.format_message()} (see {_command(error, name)} --help)")
         return ConfigError.exit_code
     except BrokenPipeError:
         return 0
@@ -60,6 +64,16 @@ def _judged(work: Callable[[], Any], name: str) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _command(error: click.ClickException, name: str) -> str:
+    """The command that was called wrongly, such as `saasctl queue peek`."""
+    called: list[str] = []
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    while context is not None and context.parent is not None:
+        called.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join([name, *called])
 
 
 def _open_streams() -> None:

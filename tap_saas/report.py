@@ -93,6 +93,18 @@ _TYPES: dict[str, dict[str, Any]] = {
     },
 }
 
+
+def _rounded(run: Run) -> Run:
+    """The row as it is now, its waits in full milliseconds as its duration is."""
+    return msgspec.structs.replace(
+        run,
+        errors=dict(run.errors),
+        waited_budget_s=round(run.waited_budget_s, 3),
+        waited_api_s=round(run.waited_api_s, 3),
+        waited_target_s=round(run.waited_target_s, 3),
+    )
+
+
 RUN_KEY = ("run_id", "stream")
 RUN_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -235,7 +247,7 @@ class Report:
         with self._lock:
             for run in self._runs.values():
                 self._measure(run)
-            return [msgspec.to_builtins(run) for run in self._runs.values()]
+            return [msgspec.to_builtins(_rounded(run)) for run in self._runs.values()]
 
     def snapshot(self) -> Snapshot:
         """All counts of this moment; later ones do not change it."""
@@ -244,10 +256,7 @@ class Report:
                 self._measure(run)
             return Snapshot(
                 elapsed_s=self._elapsed_s(),
-                rows=[
-                    msgspec.structs.replace(run, errors=dict(run.errors))
-                    for run in self._runs.values()
-                ],
+                rows=[_rounded(run) for run in self._runs.values()],
                 rejects={stream: dict(errors) for stream, errors in self._rejects.items()},
                 statuses=dict(self._statuses),
                 used={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import signal
@@ -47,7 +48,7 @@ class TapSaaS(Tap):
     package_name = "tap-saas"
     message_writer_class = PageWriter
     dynamic_catalog = True
-    config_jsonschema: ClassVar[dict[str, Any]] = tap_config.SCHEMA
+    config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(tap_config.SCHEMA)  # the SDK adds
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,

@@ -29,7 +29,7 @@ def test_a_row_holds_what_was_counted() -> None:
     counts.requested("orders", retry=True)
     counts.waited("orders", "api", 1.5)
     counts.waited("orders", "api", 0.5)
-    counts.waited("orders", "budget", 0.25)
+    counts.waited("orders", "budget", 0.25 + 1e-9)
     counts.ingested("orders", 30)
     counts.rejected("orders", {"bad_date": 3, "missing_field": 6})
     counts.rejected("orders", {"bad_date": 1})

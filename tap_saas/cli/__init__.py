@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
@@ -37,6 +38,9 @@ class LazyGroup(click.Group):
         """The command of that name."""
         target = COMMANDS.get(name)
         if target is None:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            if near:
+                ctx.fail(f"No such command '{name}'. Did you mean '{near[0]}'?")
             return None
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
@@ -55,7 +59,7 @@ HELP = {
     "schema": "Print the JSON Schema of the connector language, for editors.",
     "preview": "Show the first records of a stream as a table.",
     "explain": "Answer what one must know of an API, and plan its runs, without a request.",
-    "meltano": "Print the Meltano plugin block for a connector.",
+    "meltano": "Print the plugins, jobs and schedule of a connector for Meltano.",
     "runs": "Show what the last runs did, as a table or as a page with charts.",
     "state": "Keep and show the state of a plain pipe.",
     "target": "Prepare and check the tables in PostgreSQL.",
@@ -75,7 +79,7 @@ def cli() -> None:
     \b
     saasctl check acme.yaml              every mistake, with its line
     saasctl preview acme.yaml orders     the first records as a table
-    saasctl meltano acme.yaml            what to paste into meltano.yml
+    saasctl meltano acme.yaml            its plugins, job and schedule for Meltano
     """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from tap_saas.cli.given import settings_options, tap_config
@@ -31,7 +33,8 @@ def check(connector: str, online: bool, config: str | None, settings: tuple[str,
         from tap_saas.sync.discovery import prove
         from tap_saas.tap import TapSaaS
 
-        tap = TapSaaS.quiet(tap_config(connector, config, settings))
+        logging.getLogger("tap_saas.tap").setLevel(logging.ERROR)  # its warnings are told above
+        tap = TapSaaS.quiet(tap_config(connector, config, settings), samples=False)
         click.echo(f"{prove(tap.run)}: the credentials are good")
     return 0
 

@@ -58,8 +58,9 @@ def explain(
     """Explain CONNECTOR, or one STREAM of it, before anything is asked of its API.
 
     Seven answers (pagination, rate limit, ids, incremental parameters, checkpoint, retries, schema
-    changes), the requests that a run makes, how many they are, and how long they take within the
-    budgets. No network, no credentials: secrets and missing settings are shown by their names.
+    changes), how it is known what is gone, what events and webhooks bring, the requests that a run
+    makes, how many they are, and how long they take within the budgets. No network, no credentials:
+    secrets and missing settings are shown by their names.
 
     \b
     saasctl explain acme.yaml events --records 5000000 --rows-changed 2000
@@ -90,6 +91,7 @@ def _assumed(
     from datetime import UTC, datetime
 
     from tap_saas.authoring.explain import Assumed
+    from tap_saas.config import DEFAULT_PARALLEL
     from tap_saas.connector.formats import read_instant
     from tap_saas.connector.units import parse_duration
 
@@ -102,6 +104,7 @@ def _assumed(
             answer_s=parse_duration(answer).total_seconds(),
             now=datetime.now(UTC).replace(microsecond=0),
             start_date=None if start is None else read_instant(start),
+            parallel=known.get("parallel", DEFAULT_PARALLEL),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Settings on a command line: `--set name=value`, and a tap's config file."""
+"""Settings on a command line: `--set name=value`, a tap's config file, a public URL."""
 
 from __future__ import annotations
 
@@ -43,3 +43,10 @@ def tap_config(connector: str, config: str | None, settings: tuple[str, ...]) ->
         pairs[name] = value
     merged = {**(known.get("settings") or {}), **pairs}
     return {**known, "connector": connector, **({"settings": merged} if merged else {})}
+
+
+def checked_url(public_url: str | None) -> str | None:
+    """The address that providers see; raises ConfigError where it is none."""
+    if public_url is not None and not public_url.startswith(("https://", "http://")):
+        raise ConfigError(f"--public-url {public_url} is no URL", do="write https://host")
+    return public_url

@@ -1,4 +1,4 @@
-"""`saasctl meltano`: the plugin block for a connector, to paste into meltano.yml."""
+"""`saasctl meltano`: the plugins, jobs and schedule of a connector, a file beside meltano.yml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("connector")
 def meltano(connector: str) -> None:
-    """Print the Meltano plugins for CONNECTOR; paste them into meltano.yml.
+    """Print the Meltano plugins for CONNECTOR, a file that meltano.yml includes.
+
+    \b
+    saasctl meltano acme.yaml > acme.meltano.yml
+    meltano install; meltano run acme
+
+    For a project that has the plugins tap-saas, saasctl and target-postgres of ours, and the line
+    `include_paths: ["*.meltano.yml"]`; else paste what is printed into its meltano.yml.
 
     A connector with webhooks or event logs has two jobs, each with a state of its own: the pull,
     every hour, and the drain, in a loop; both write into the same tables. Secrets stay out of it:
@@ -58,13 +65,14 @@ def _project(shown: Connector, reference: str) -> dict[str, Any]:
             "extractors": extractors,
             "utilities": [
                 {
-                    "name": "saasctl",
-                    "commands": {f"prepare-{name}": {"args": f"target prepare {reference}"}},
+                    "name": f"saasctl-{name}",
+                    "inherit_from": "saasctl",
+                    "commands": {"prepare": {"args": f"target prepare {reference}"}},
                 }
             ],
         },
         "jobs": [
-            {"name": job, "tasks": [f"saasctl:prepare-{name} {tap} target-postgres"]}
+            {"name": job, "tasks": [f"saasctl-{name}:prepare {tap} target-postgres"]}
             for job, tap in tasks.items()
         ],
         "schedules": [{"name": f"{name}-hourly", "job": name, "interval": "@hourly"}],

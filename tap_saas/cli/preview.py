@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,13 @@ from tap_saas.cli.given import settings_options, tap_config
 from tap_saas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tap_saas.authoring.look import Look
+
+
+LEAST = 2
+"""So many records stand side by side, however narrow they get."""
 
 
 @click.command()
@@ -43,20 +50,13 @@ def preview(
 
 
 def _show(stream: str, seen: Look | None, most: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from tap_saas.cli.table import console as page
 
-    console = Console()
+    console = page()
     if seen is None:
         console.print(f"{stream}: no page: no parent has a record")
         return
-    shown = seen.records[:most]
-    names = list(dict.fromkeys(name for record in shown for name in record))
-    table = Table(*names)
-    for record in shown:
-        table.add_row(*(Text(_cell(record.get(name))) for name in names))
-    console.print(table)
+    _show_records(console, seen.records[:most])
     response = seen.page.response
     lines = [
         f"GET {seen.url}",
@@ -67,10 +67,43 @@ def _show(stream: str, seen: Look | None, most: int) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _show_records(console: Console, records: Sequence[Mapping[str, Any]]) -> None:
+    """A record a line; where that is too wide, a field a line, of two records or more at a time."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tap_saas.cli.table import width
+
+    def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> Table:
+        found = Table()
+        for name in head:
+            found.add_column(Text(name), no_wrap=True)
+        for row in rows:
+            found.add_row(*map(Text, row))
+        return found
+
+    names = list(dict.fromkeys(name for record in records for name in record))
+    cells = [[_cell(record.get(name)) for name in names] for record in records]
+    whole = table(names, cells)
+    if not names or width(console, whole) <= console.width:
+        console.print(whole)
+        return
+    at = 0
+    while at < len(cells):
+        for many in range(len(cells) - at, 0, -1):
+            head = ["field", *(f"record {n + 1}" for n in range(at, at + many))]
+            turned = table(head, zip(names, *cells[at : at + many], strict=True))
+            if width(console, turned) <= console.width or many <= LEAST:
+                break
+        console.print(turned)
+        at += many
+
+
 def _cell(value: Any) -> str:
     import msgspec
 
     if value is None:
         return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    encode = msgspec.json.Encoder(decimal_format="number").encode
+    text = value if isinstance(value, str) else encode(value).decode()
     return text if len(text) <= 40 else text[:39] + "…"

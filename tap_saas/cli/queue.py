@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ SECRET_NAMES = re.compile(
     re.IGNORECASE,
 )
 ALL = (1 << 62) - 1
+SHOWN = 10
 
 
 @click.group()
@@ -38,6 +40,7 @@ def queue() -> None:
     saasctl queue peek acme/main --last 3             the newest events, secrets masked
     saasctl queue replay acme/main --from 10 --to 99  let every consumer read these again
     saasctl queue purge --keep 1h                     delete what all consumers acknowledged
+    saasctl queue salvage queue.db.corrupt-...        put back what a damaged file still has
     """
 
 
@@ -273,6 +276,28 @@ def purge(
             _ask("Delete the events that all consumers have acknowledged?", yes)
             gone = found.purge(keep=span, max_events=ALL)
     click.echo(f"{gone} events are deleted")
+
+
+@queue.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_queue_option
+def salvage(file: Path, url: str | None) -> None:
+    """Put back what can be read of FILE, a damaged queue that a receiver put aside.
+
+    A receiver that finds its file damaged names it queue.db.corrupt-TIME and begins a new one. The
+    events of FILE that are whole are put at the end of the queue, once each: those that it has
+    already, by their ids, are not put there again. FILE stays as it is.
+    """
+    from tap_saas.queues import salvage as put_back
+
+    with _opened(url) as found:
+        read, stored, had, gaps = put_back(file, found)
+    of = "" if had is None else f"of {had} "
+    click.echo(f"{read} {of}events read: {stored} put back, {read - stored} were there already")
+    if gaps:
+        shown = ", ".join(f"{first}..{last}" for first, last in gaps[:SHOWN])
+        more = f", and {len(gaps) - SHOWN} more" if len(gaps) > SHOWN else ""
+        click.echo(f"ranges of offsets of which nothing could be read: {len(gaps)} ({shown}{more})")
 
 
 def _ask(question: str, yes: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -97,17 +97,18 @@ def _print_runs(found: Sequence[RunFile], *, as_json: bool) -> None:
                 del budget["series"]
         click.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
         return
-    from rich.console import Console
     from rich.table import Table
 
+    from tap_saas.cli.table import show
     from tap_saas.runs.tables import RUN_COLUMNS, run_cells
 
     table = Table(box=None)
     for column in RUN_COLUMNS:
-        table.add_column(column.name, justify="right" if column.kind == "n" else "left")
+        justify: Literal["left", "right"] = "right" if column.kind == "n" else "left"
+        table.add_column(column.name, justify=justify, no_wrap=True)
     for run in found:
         table.add_row(*run_cells(run))
-    Console(width=None if Console().is_terminal else 200).print(table)
+    show(table)
 
 
 def _more(run: RunFile) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tap_saas.cli.table import show as print_table
 from tap_saas.errors import StateError
 from tap_saas.objects import parse_object, read_text
 
@@ -62,29 +63,41 @@ def replace(file: Path, text: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def show(file: Path) -> None:
     """Show how far each stream of the state in FILE is."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     known = parse_object(read_text(str(file), StateError, "state"), str(file), StateError, "state")
     table = Table(box=None)
     for name in ("stream", "partition", "watermark", "last_success_ts", "last_cursor", "in flight"):
         table.add_column(name, no_wrap=True)
     for row in rows(known):
-        table.add_row(*row)
-    terminal = Console().is_terminal
-    Console(width=None if terminal else 200).print(table)
+        table.add_row(*map(Text, row))
+    print_table(table)
 
 
 def rows(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """One row a stream and partition: what the table shows."""
-    for stream, bookmark in (known.get("bookmarks") or {}).items():
-        yield _row(stream, "", bookmark)
+    """One row a stream and partition: what the table shows.
+
+    Raises:
+        StateError: it has no bookmarks, as every state of a Singer tap has.
+    """
+    bookmarks = known.get("bookmarks") if known else {}
+    if not isinstance(bookmarks, dict):
+        raise StateError(
+            "the state has no bookmarks of streams", do="pass one that the tap has written"
+        )
+    for stream, bookmark in bookmarks.items():
+        yield _row(stream, bookmark)
         for part in bookmark.get("partitions") or []:
-            context = ", ".join(f"{k}={v}" for k, v in part.get("context", {}).items())
-            yield _row(stream, context, part)
+            yield _row(stream, part)
 
 
-def _row(stream: str, context: str, bookmark: dict[str, Any]) -> tuple[str, ...]:
+def _row(stream: str, bookmark: Any) -> tuple[str, ...]:
+    if not isinstance(bookmark, dict):
+        do = "take it out of the state"
+        raise StateError("its bookmark is no JSON object", stream=stream, do=do)
+    context = ", ".join(f"{k}={v}" for k, v in (bookmark.get("context") or {}).items())
+
     def text(name: str) -> str:
         value = bookmark.get(name)
         return "" if value is None else str(value)
@@ -95,5 +108,13 @@ def _row(stream: str, context: str, bookmark: dict[str, Any]) -> tuple[str, ...]
     )
     return (
         stream, context, text("replication_key_value"), text("last_success_ts"),
-        text("last_cursor"), kind,
+        text("last_cursor") or _offset(bookmark), kind,
     )  # fmt: skip
+
+
+def _offset(bookmark: dict[str, Any]) -> str:
+    """Up to where a queue is read, `offset 9`: its second member, behind the queue's epoch."""
+    match bookmark.get("queue"):
+        case [_, int(offset), *_]:
+            return f"offset {offset}"
+    return ""

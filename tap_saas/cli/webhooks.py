@@ -1,12 +1,14 @@
-"""`saasctl webhooks`: receive events, and send a test event."""
+"""`saasctl webhooks`: receive events, and send a test event; subscriptions are beside it."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
-from tap_saas.cli.given import settings_options, tap_config
+from tap_saas.cli.given import checked_url, settings_options, tap_config
+from tap_saas.cli.subscriptions import expect, forget, subscribe
 from tap_saas.errors import ApiError, ConfigError
 
 PORT = 8700
@@ -30,16 +32,12 @@ def webhooks() -> None:
 @settings_options
 def serve(
     connectors: tuple[str, ...],
-    host: str,
-    port: int,
     queue: str | None,
     keep: str,
     public_url: str | None,
-    tls_cert: str | None,
-    tls_key: str | None,
-    access_log: bool,
     config: str | None,
     settings: tuple[str, ...],
+    **listening: Any,
 ) -> None:
     """Receive events for all webhook sources of CONNECTORS, until SIGTERM or Ctrl-C.
 
@@ -49,7 +47,7 @@ def serve(
     """
     import os
 
-    from tap_saas.config import home
+    from tap_saas.config import home, home_path
     from tap_saas.connector.units import parse_duration
 
     try:
@@ -64,14 +62,11 @@ def serve(
     except ValueError as error:
         raise ConfigError(f"--keep {error}") from error
     options = Options(
-        host=host,
-        port=port,
+        **listening,
         queue=queue or str(home(given) / "queue.db"),
         limits=limits,
-        public_url=_checked(public_url),
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        access_log=access_log,
+        public_url=checked_url(public_url),
+        home=home_path(given),
     )
     receive(connectors, given.get("settings") or {}, os.environ, options)
 
@@ -100,14 +95,19 @@ def send(
     """
     import os
 
+    from tap_saas.config import home_path
     from tap_saas.redact import Redactor
+    from tap_saas.webhooks.roster import Roster
+    from tap_saas.webhooks.secret_store import SecretStore
     from tap_saas.webhooks.send import post, signed
     from tap_saas.webhooks.source import load_sources
 
-    given = tap_config(connector, config, settings).get("settings") or {}
-    known, secrets = load_sources([connector], given, os.environ, public_url or url)
+    given = tap_config(connector, config, settings)
+    own = given.get("settings") or {}
+    known, secrets = load_sources([connector], own, os.environ, public_url or url)
     redactor = Redactor(secrets)
-    found = {one.name.partition("/")[2]: one for one in known.values()}
+    roster = Roster(known, SecretStore(home_path(given)), redactor)
+    found = {one.name.partition("/")[2]: one for one in roster.sources.values()}
     if source not in found:
         raise ConfigError(f'no webhook source "{source}"', do=f"use one of {', '.join(found)}")
     more = dict(_header(text) for text in headers)
@@ -121,66 +121,8 @@ def send(
         raise ApiError(f"{refused} of {len(bodies)} events refused", do="see the receiver's log")
 
 
-@webhooks.command()
-@click.argument("connector")
-@click.argument("source")
-@click.option("--public-url", metavar="URL", help="Where the provider reaches the receiver.")
-@click.option("--remove", is_flag=True, help="Remove the subscription.")
-@settings_options
-def subscribe(
-    connector: str,
-    source: str,
-    public_url: str | None,
-    remove: bool,
-    config: str | None,
-    settings: tuple[str, ...],
-) -> None:
-    """Ask the API to send its events to SOURCE of CONNECTOR, and keep that alive.
-
-    \b
-    saasctl webhooks subscribe acme.yaml main --public-url https://hooks.example.com
-    saasctl webhooks subscribe acme.yaml main --remove
-
-    Run it once a day where subscriptions end: it makes what is not there, renews what ends soon,
-    and else does nothing. What it has made is kept in `subscriptions.json` of the home folder.
-    """
-    import threading
-    from datetime import UTC, datetime
-
-    from tap_saas.client.client import Client
-    from tap_saas.client.subscriptions import Kept, Subscriber
-    from tap_saas.config import home
-    from tap_saas.connector.load import load
-    from tap_saas.redact import Redactor
-    from tap_saas.report import Report
-
-    given = tap_config(connector, config, settings)
-    loaded = load(connector, given.get("settings"))
-    found = loaded.connector.webhooks.get(source)
-    if found is None or found.subscribe is None:
-        able = [name for name, one in loaded.connector.webhooks.items() if one.subscribe]
-        do = f"use one of {', '.join(able)}" if able else "say how, with `subscribe:`"
-        raise ConfigError(f'no webhook source "{source}" that can be subscribed', do=do)
-    if not remove and public_url is None:
-        raise ConfigError("--public-url is missing", do="say where the provider reaches us")
-    name, redactor = f"{loaded.connector.name}/{source}", Redactor(loaded.secrets)
-    with Client(
-        loaded.connector,
-        loaded.values,
-        home=home(given),
-        stop=threading.Event(),
-        report=Report("subscribe", redactor),
-        redactor=redactor,
-    ) as client:
-        subscriber = Subscriber(
-            client, name, found.subscribe, loaded.values, Kept(home(given)),
-            lambda: datetime.now(UTC),
-        )  # fmt: skip
-        base = str(_checked(public_url or "https://none")).rstrip("/")
-        did = subscriber.remove() if remove else subscriber.ensure(f"{base}/webhooks/{name}")
-    known = subscriber.known
-    until = f", until {known.expires:%Y-%m-%d %H:%M:%SZ}" if known and known.expires else ""
-    click.echo(f"{name}: {did}{until}")
+for command in (subscribe, expect, forget):
+    webhooks.add_command(command)
 
 
 def _read(body: str) -> bytes:
@@ -202,12 +144,6 @@ def _header(text: str) -> tuple[str, str]:
     if not colon or not name.strip():
         raise ConfigError(f"--header {text}: no value", do="write --header NAME:VALUE")
     return name.strip().lower(), value.strip()
-
-
-def _checked(public_url: str | None) -> str | None:
-    if public_url is not None and not public_url.startswith(("https://", "http://")):
-        raise ConfigError(f"--public-url {public_url} is no URL", do="write https://host")
-    return public_url
 
 
 def _missing(error: ImportError) -> ConfigError:

@@ -4,7 +4,9 @@ What is added or removed before a page moves records from page to page. Two page
 untouched record have between them all the untouched ones around it, whenever each was read: so
 pages overlap, and one that shares no record with the page before is thrown away and asked for from
 further back. Page numbers cannot overlap. There, a `total` that shrank is a hint that records were
-missed, and the list is read once more; where a walk is resumed, the page before comes first.
+missed, and the list is read once more; where a walk is resumed, the page before comes first. Pages
+that are asked for at once may be answered in another order: then a total that grew is such a hint,
+and a record that came to the head though it is not new.
 """
 
 from __future__ import annotations
@@ -51,12 +53,17 @@ class Counted(Steps):
         super().__init__(form, token, where)
         self._key = key_of(form)
         self._tell = tell
-        self._rereads_head = rereads_head and _may_move_to_head(form)
+        self._may_move = _may_move_to_head(form)
+        self._rereads_head = rereads_head and self._may_move
         self._overlaps = form.pagination.overlapping > 0
         self._backs = self._more_overlap = self._furthest = 0
+        self._came = 0  # records that have come to the head meanwhile
         self._end = -1  # where a page that was thrown away showed the list's end to be
         self._resumes = False
-        self._totals = Totals(None if self.spot is None else self.spot.total)
+        self._totals = Totals(
+            None if self.spot is None else self.spot.total, grows_at_head=self._may_move
+        )
+        self._is_again = self.spot is not None and self.spot.turn == "again"
         if self.spot is not None:
             self._begin(self.spot)
 
@@ -174,7 +181,7 @@ class Counted(Steps):
         return [self._key(record) for record in records]
 
     def _head(self, spot: Spot, page: Page) -> list[str]:
-        is_first = self._rereads_head and spot.token is None and spot.turn == "walk"
+        is_first = self._rereads_head and spot.token is None
         return self._keys(page.records[:KEPT]) if is_first else spot.head
 
     def _go_back(self, spot: Spot, page: Page) -> None:
@@ -210,22 +217,31 @@ class Counted(Steps):
         if self.number == 1 and spot.token is None:
             return None  # one page is one moment: nothing has moved
         self._circles = Circles()
-        if spot.shrank and spot.turn == "walk":
+        again = self._once_more(spot) if spot.shrank else None
+        return again or (Spot(head=spot.head, turn="head") if spot.head else None)
+
+    def _once_more(self, spot: Spot) -> Spot | None:
+        """The list once more, where records may have been missed; None where it has been read so
+        already: that is told.
+        """
+        what = "the list moved while it was read"
+        if self._is_again:
             log.warning(
-                "%s: the list became shorter while it was read, so records may have been missed; "
-                "it is read once more",
+                "%s: %s once more: records may be missing until the next full pass",
                 self._where.stream,
-            )
-            self._totals = Totals(None)
-            return Spot(head=spot.head, turn="again")
-        if spot.shrank:
-            log.warning(
-                "%s: the list became shorter again while it was read: records may be missing until "
-                "the next full pass",
-                self._where.stream,
+                what,
             )
             self._tell(LOST)
-        return Spot(head=spot.head, turn="head") if spot.head else None
+            return None
+        log.warning(
+            "%s: %s, so records may have been missed; it is read once more",
+            self._where.stream,
+            what,
+        )
+        self._is_again, self._came = True, 0
+        self._circles = Circles()
+        self._totals = Totals(None, grows_at_head=self._may_move)
+        return Spot(head=spot.head, turn="again")
 
     def _take_head(self, spot: Spot, page: Page) -> Page | None:
         """The records that have come before those which were the list's first."""
@@ -235,6 +251,10 @@ class Counted(Steps):
         following = self._following(page) if met is None else None
         self.spot = None if following is None else msgspec.structs.replace(spot, token=following)
         records = page.records[:met]
+        self._note_total(page)
+        self._came += len(records)
+        if self.spot is None and self._came > self._totals.grown and self._totals.is_disordered:
+            self.spot = self._once_more(spot)
         if not records:
             return None
         return self._given(msgspec.structs.replace(page, records=records, is_again=True))
@@ -256,24 +276,39 @@ class Counted(Steps):
 
 
 class Totals:
-    """How long a list said it is, by the instants of its answers: pages may come out of order."""
+    """How long a list said it is, by the instants of its answers: pages may come out of order.
 
-    def __init__(self, largest: int | None) -> None:
-        self.largest, self.shrank = largest, False
-        self._largest_at = self._latest_at = datetime.min.replace(tzinfo=UTC)
+    `shrank` is also true where a list that grows at its head grew between two answers that came in
+    the wrong order: what the page before lost to the later one is in neither. `is_disordered` says
+    that some came so.
+    """
+
+    def __init__(self, largest: int | None, *, grows_at_head: bool = False) -> None:
+        self.largest, self.shrank, self.is_disordered = largest, False, False
+        self._grows_at_head = grows_at_head
+        self._largest_at = self._latest_at = self._answered_at = datetime.min.replace(tzinfo=UTC)
         self._latest = largest
+        self._first: int | None = None
+
+    @property
+    def grown(self) -> int:
+        """By how much the list grew since its first page: so many records at its head are new."""
+        return 0 if self._latest is None or self._first is None else self._latest - self._first
 
     def note(self, total: int | None, at: datetime) -> None:
         """A page that came at that instant said so."""
+        self.is_disordered = self.is_disordered or at < self._answered_at
+        self._answered_at = max(self._answered_at, at)
         if total is None:
             return
+        self._first = total if self._first is None else self._first
         if self.largest is None or self._latest is None:
             self.largest = self._latest = total
             self._largest_at = self._latest_at = at
             return
         fell = total < self.largest and at >= self._largest_at
-        was_more = total > self._latest and at < self._latest_at
-        self.shrank = self.shrank or fell or was_more
+        was_other = total > self._latest or (self._grows_at_head and total < self._latest)
+        self.shrank = self.shrank or fell or (was_other and at < self._latest_at)
         if total > self.largest:
             self.largest, self._largest_at = total, at
         if at >= self._latest_at:

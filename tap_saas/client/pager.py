@@ -77,7 +77,7 @@ def walk(
     steps = _steps(client, stream, token, where, rereads_head)
     stop = client.walk_stop()
     fetcher = _Fetcher(client, stream, request, decode, where, stop)
-    ahead = Ahead(fetcher.fetch, _width(stream.pagination), ahead_bytes)
+    ahead = Ahead(fetcher.fetch, width(stream.pagination), ahead_bytes)
     try:
         while steps.spot is not None:
             steps.admit(steps.spot)
@@ -114,7 +114,7 @@ def _steps(
     )
 
 
-def _width(paginator: Paginator) -> int:
+def width(paginator: Paginator) -> int:
     """How many pages may be asked for at once."""
     parallel = getattr(paginator, "parallel", False)
     if isinstance(parallel, bool):

@@ -26,7 +26,7 @@ class Spot(msgspec.Struct, frozen=True, array_like=True):
 
     `token` is the list's own, None for the first page; `records` were before it. `keys` are those
     of the last records of the page before, `head` those of the first records of the list. `total`
-    is what the list said of its length, `shrank` that it said less later on.
+    is what the list said of its length, `shrank` that records may have been missed since.
     """
 
     token: Any = None

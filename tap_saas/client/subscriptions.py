@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import msgspec
 from msgspec import UNSET
@@ -18,6 +19,7 @@ from tap_saas.connector.subscribe import Subscribe
 from tap_saas.errors import ApiError, StateError
 
 Did = Literal["made", "renewed", "kept", "removed", "not there"]
+Expecting = Callable[[], AbstractContextManager[Callable[[], bool]]]
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,12 @@ class Kept:
 
 
 class Subscriber:
-    """Keeps the subscription of one source; `source` is `<connector>/<source>`."""
+    """Keeps the subscription of one source; `source` is `<connector>/<source>`.
+
+    `expecting` is entered for the time of each request that may make the API send a secret; what it
+    gives says whether one has come, and may wait for it. What came is not to be trusted where the
+    block fails.
+    """
 
     def __init__(
         self,
@@ -74,36 +81,41 @@ class Subscriber:
         values: Mapping[str, Any],
         kept: Kept,
         now: Callable[[], datetime],
+        expecting: Expecting = lambda: nullcontext(lambda: True),
     ) -> None:
         self._client, self._source, self._rules = client, source, rules
         self._values, self._kept, self._now = values, kept, now
+        self._expecting = expecting
 
     @property
     def known(self) -> Subscription | None:
         """The one that was made and not removed."""
         return self._kept.all().get(self._source)
 
-    def ensure(self, callback: str) -> Did:
-        """Have a subscription that sends to this address and does not end soon.
+    def ensure(self, callback: str, *, anew: bool = False) -> Did:
+        """Have a subscription that sends to this address and does not end soon; `anew` a new one.
 
         Raises:
-            ApiError, CredentialError: the API refuses, or its answer names no subscription.
+            ApiError, CredentialError: the API refuses, its answer names no subscription, or no
+                secret came where one is expected.
         """
         known = self.known
         if known is None:
             self._make(callback)
             return "made"
-        if known.callback == callback and not self._ends_soon(known):
+        is_good = known.callback == callback and not anew
+        if is_good and not self._ends_soon(known):
             return "kept"
-        if known.callback == callback and self._rules.renew is not None:
-            self._ask(self._rules.renew, callback, known)
+        if is_good and self._rules.renew is not None:
+            with self._expecting():
+                self._ask(self._rules.renew, callback, known)
             renewed = msgspec.structs.replace(known, expires=self._end)
             self._kept.put(self._source, renewed)
             return "renewed"
         # The new one first: what happens in between is sent twice, not lost.
         self._make(callback)
         self._delete(known)
-        return "renewed" if known.callback == callback else "made"
+        return "renewed" if is_good else "made"
 
     def remove(self) -> Did:
         """Remove it at the provider, and forget it.
@@ -131,17 +143,28 @@ class Subscriber:
 
     def _make(self, callback: str) -> None:
         end = self._end
-        response = self._ask(self._rules.create, callback, None)
-        found = self._rules.id.read(response)
-        if found is UNSET or found is None or found == "":
-            raise ApiError(
-                f"the answer names no subscription at {self._rules.id}",
-                where=self._source,
-                request_id=response.request_id,
-                do="correct subscribe.id; remove at the provider what was made",
-            )
-        made = Subscription(id=found, callback=callback, made_at=self._now(), expires=end)
+        with self._expecting() as has_come:
+            response = self._ask(self._rules.create, callback, None)
+            found = self._rules.id.read(response)
+            if found is UNSET or found is None or found == "":
+                raise ApiError(
+                    f"the answer names no subscription at {self._rules.id}",
+                    where=self._source,
+                    request_id=response.request_id,
+                    do="correct subscribe.id; remove at the provider what was made",
+                )
+            made = Subscription(id=found, callback=callback, made_at=self._now(), expires=end)
+            if not has_come():
+                self._give_up(made)
         self._kept.put(self._source, made)
+
+    def _give_up(self, made: Subscription) -> NoReturn:
+        """Remove one whose events could not be verified."""
+        self._delete(made)
+        what = "a subscription was made, but no secret came with it"
+        left = "" if self._rules.delete else "remove it at the provider; "
+        do = f"{left}let the receiver run with the same `home`, at {made.callback}"
+        raise ApiError(what, where=self._source, do=do)
 
     def _delete(self, known: Subscription) -> None:
         """Remove one; that it is gone already is as good."""

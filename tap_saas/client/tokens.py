@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import msgspec
 
 from tap_saas.client.limiter import StoppedError
 from tap_saas.connector.auth import Token
+from tap_saas.durable import locked, replace
 from tap_saas.errors import ConfigError, CredentialError
 
 # Renewals are rare and take a network round trip: looking this often costs nothing.
@@ -90,7 +89,7 @@ class TokenStore:
         if self._folder is not None:
             path = self._folder / f"{name}.json"
             try:
-                _replace(path, msgspec.json.encode(token))
+                replace(path, msgspec.json.encode(token))
             except OSError as cause:
                 raise _unusable(path, cause) from cause
         self._known[name] = token
@@ -102,44 +101,16 @@ class TokenStore:
             with self._mutex:
                 yield
             return
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            lock = os.open(self._folder / f"{name}.lock", flags, 0o600)
-        except OSError as cause:
-            raise _unusable(self._folder, cause) from cause
-        try:
-            self._wait_for(lock)
-            yield
-        finally:
-            os.close(lock)
-
-    def _wait_for(self, lock: int) -> None:
-        while True:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if self._stop.wait(LOCK_POLL_S):
-                    raise StoppedError from None
-            else:
-                return
+                stack.enter_context(locked(self._folder / f"{name}.lock", self._wait))
+            except OSError as cause:
+                raise _unusable(self._folder, cause) from cause
+            yield
 
-
-def _replace(path: Path, content: bytes) -> None:
-    """Durably: written beside, synced, renamed, the folder synced. The caller holds the lock."""
-    beside = path.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _wait(self) -> None:
+        if self._stop.wait(LOCK_POLL_S):
+            raise StoppedError
 
 
 def _unusable(path: Path, cause: OSError) -> ConfigError:

@@ -135,9 +135,10 @@ def secrets(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> list[
 def bind(raw: Mapping[str, Any], settings: Mapping[str, Setting], values: Values) -> Bound:
     """Put each setting that a text consists of in its place, secrets excepted.
 
-    A text of a setting without a value goes away, and each map or list that becomes empty by it.
+    A text of a setting without a value goes away, and each map or list that becomes empty by it;
+    in a webhook source it stays where a handshake is to bring the value.
     """
-    binder = _Binder(settings, values)
+    binder = _Binder(settings, values, _brought(raw.get("webhooks")))
     filled = {
         key: value if key == "settings" else binder.fill(value, (key,))
         for key, value in raw.items()
@@ -176,11 +177,14 @@ def prune(raw: Any, values: Mapping[str, Any]) -> Any:
 
 
 class _Binder:
-    def __init__(self, settings: Mapping[str, Setting], values: Values) -> None:
+    def __init__(
+        self, settings: Mapping[str, Setting], values: Values, brought: frozenset[str]
+    ) -> None:
         self.blanks: set[Where] = set()
         self.absent: dict[Where, Any] = {}
         self._settings = settings
         self._values = values
+        self._brought = brought
 
     def fill(self, raw: Any, where: Where) -> Any:
         """The value with its settings, UNSET where nothing is left of it."""
@@ -203,6 +207,8 @@ class _Binder:
             return text
         name = match[1]
         if name not in self._values.values:
+            if name in self._brought and where[0] == "webhooks":
+                return text
             self.absent[where] = text
             return UNSET
         value = self._values.values[name]
@@ -211,6 +217,13 @@ class _Binder:
         # A value with braces would be read as a template: its placeholder stays until the request.
         has_braces = any(brace in str(value) for brace in "{}") and _has_braces(value)
         return text if setting.secret or has_braces else value
+
+
+def _brought(webhooks: Any) -> frozenset[str]:
+    """The settings whose values handshakes bring: `store: {setting: NAME}`."""
+    stores = [value for key, value in _members(webhooks) if key == "store"]
+    names = [store.get("setting") for store in stores if isinstance(store, dict)]
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def _found(setting: Setting, given: Any, env: Mapping[str, str]) -> Any:

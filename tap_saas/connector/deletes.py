@@ -39,7 +39,8 @@ class Deletes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     flag: what holds for a record that is gone and still listed
     list: the request for a list of those that are gone
-    sweep: a full pass now and then, after which what it did not see is gone
+    sweep: a full pass now and then, after which what it did not see is gone: the run after it marks
+      the rows, but for those written in the ten minutes before it
     """
 
     flag: Condition | None = None

@@ -10,12 +10,14 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from tap_saas.connector.echo import Echo
-from tap_saas.connector.incoming import ArrivedCondition, SignedRequest
+from tap_saas.connector.incoming import ArrivedCondition, ArrivedIn, SignedRequest
 from tap_saas.connector.signature import Signature
 
 # Never HTML: what is echoed comes from whoever asks.
 _TEXT, _JSON = "text/plain; charset=utf-8", "application/json"
 _SENDABLE: Final = re.compile(r"[ -~]*")  # RFC 9110 section 5.5, without the letters beyond ASCII
+# Shorter, it could be guessed, and would be masked in too many words.
+_SECRET: Final = re.compile(r"[!-~]{8,1000}")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,26 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     body: Echo | None = None
 
 
+class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{take: header:X-Hook-Secret, setting: hook_secret}`: what a handshake brings, in `home`.
+
+    Anybody can send such a request: it is refused unless the operator has just said that one is
+    expected.
+
+    take: where the request has it
+    setting: the secret setting, one of the signature's `secrets`; a value that it has itself is
+      good too
+    """
+
+    take: ArrivedIn
+    setting: str
+
+    def find(self, request: SignedRequest) -> str | None:
+        """The secret, None where there is none that is fit to be one."""
+        found = request.read(self.take)
+        return found if isinstance(found, str) and _SECRET.fullmatch(found) else None
+
+
 class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{when: $.type == url_verification, respond: {body: "{body.challenge}"}}`.
 
@@ -50,12 +72,15 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     when: which requests are meant
     require: a signature of its own; {type: none} where the provider signs no handshake
     respond: what to answer
+    store: a secret that it brings; it is taken only while `saasctl webhooks subscribe` or
+      `saasctl webhooks expect` waits for it
     """
 
     method: Literal["GET", "POST", "OPTIONS"] = "POST"
     when: ArrivedCondition
     require: Signature | None = None
     respond: Reply = Reply()
+    store: Store | None = None
 
     @property
     def needs_secret(self) -> bool:

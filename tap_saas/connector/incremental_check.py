@@ -193,3 +193,13 @@ class _Incremental:
             )
             do = "use cursor or seek if the API has them, or `order: desc`"
             self._tell(["order"], what, do, "warning")
+        elif (
+            isinstance(self._pagination, PageNumber)
+            and self._pagination.parallel
+            and self._incremental.window is None
+        ):
+            what = (
+                "with `parallel` a record that changes can move others to a page that has been read"
+            )
+            do = "take `parallel` away, or use offset, cursor or seek if the API has them"
+            self._tell([], what, do, "warning")

@@ -98,6 +98,8 @@ def locate(source: str | Path) -> Path:
     if text in known:
         return LIBRARY / f"{text}.yaml"
     do = alternatives(text, known) or "give the path of a file, such as ./connector.yaml"
+    if Path(f"{text}.yaml").is_file():
+        do = f'did you mean "{text}.yaml"?'
     raise ConfigError(f'there is no bundled connector "{text}"', do=do)
 
 

@@ -167,7 +167,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retry: how often and how late a request is asked again
     responses: what a response means, the first that fits
     check: the request that proves the credentials, the first page of the first stream unless said
-    defaults: keys of every stream, which may say otherwise; null takes one away
+    defaults: keys of every stream, which may say otherwise; null takes one away. An event log takes
+      those of lists and requests, but no `incremental`
     streams: the lists of records
     events: logs of what happened, read instead of the lists or beside them
     webhooks: what the API sends by itself

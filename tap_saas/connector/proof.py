@@ -7,8 +7,9 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+import itertools
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,6 +22,12 @@ from tap_saas.connector.template import Template
 from tap_saas.errors import ConfigError
 
 Values = Mapping[str, Any]
+
+
+class Several(tuple[str, ...]):
+    """The values of one setting that has more than one: each is good."""
+
+    __slots__ = ()
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +92,9 @@ class Secrets(Proof, frozen=True, kw_only=True):
 
     def texts(self, values: Values) -> list[str]:
         """The secrets as they are written, without those that have no value."""
-        filled = (secret.fill(values) for secret in self.secrets)
+        filled = (
+            secret.fill(each) for secret in self.secrets for each in _each(values, secret.names)
+        )
         return [written(text) for text in filled if text is not UNSET and text not in (None, "")]
 
     def keys(self, values: Values) -> list[bytes]:
@@ -170,6 +179,13 @@ class BasicLogin(Secrets, frozen=True, kw_only=True, tag="basic"):
     def sign(self, request: SignedRequest, now: datetime, values: Values) -> SignedRequest:
         pair = b64encode(self.first(values)).decode()
         return request.with_header("Authorization", f"Basic {pair}")
+
+
+def _each(values: Values, names: Iterable[str]) -> Iterator[Values]:
+    """The values with one for each of these settings, once for each that it may be."""
+    several = {name: values[name] for name in names if isinstance(values.get(name), Several)}
+    for chosen in itertools.product(*several.values()):
+        yield {**values, **dict(zip(several, chosen, strict=True))} if several else values
 
 
 def decoded(text: str, encoding: Literal["hex", "base64"]) -> bytes | None:

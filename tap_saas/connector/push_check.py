@@ -13,6 +13,7 @@ from tap_saas.connector.fields import HashKey
 from tap_saas.connector.identity import version_format
 from tap_saas.connector.mistake import Findings, Where, alternatives
 from tap_saas.connector.model import Stream, column
+from tap_saas.connector.proof import Secrets
 from tap_saas.connector.request_check import check_form, check_placeholders
 from tap_saas.connector.routes import Route
 from tap_saas.connector.subscribe import PLACEHOLDERS
@@ -34,9 +35,34 @@ def check_push(draft: Draft) -> None:
         _check_name(draft, name, where)
         form_less = msgspec.structs.replace(source, routes=[], subscribe=None)
         check_placeholders(draft, form_less, where, set(draft.settings))
+        _check_stores(draft, source, where)
         _check_routes(draft, source, where)
         for key, form in source.subscribe.requests.items() if source.subscribe else ():
             check_form(draft, form, (*where, "subscribe", key), PLACEHOLDERS)
+
+
+def _check_stores(draft: Draft, source: WebhookSource, where: Where) -> None:
+    """A secret that a handshake brings is one that the signature checks with, and no other."""
+    signature = source.signature
+    used = signature.secrets if isinstance(signature, Secrets) else []
+    for n, handshake in enumerate(source.handshake):
+        if handshake.store is None:
+            continue
+        at, tell = (*where, "handshake", n), draft.findings.tell
+        name = handshake.store.setting
+        setting = draft.settings.get(name)
+        if setting is None:
+            do = alternatives(name, draft.settings) or "declare it under `settings`"
+            tell((*at, "store", "setting"), f'there is no setting "{name}"', do)
+        elif not setting.secret or setting.type != "string":
+            what = f'the setting "{name}" is no secret text'
+            tell((*at, "store", "setting"), what, f"declare it as {name}: {{secret: true}}")
+        elif not any(name in secret.names for secret in used):
+            what = f'the signature does not use the secret "{name}"'
+            tell((*at, "store", "setting"), what, f'add "{{{name}}}" to its `secrets`')
+        if handshake.require is None:
+            what = "nobody can sign with a secret before it has come"
+            tell((*at, "store"), what, "add `require: {type: none}` beside `store`")
 
 
 def _check_name(draft: Draft, name: str, where: Where) -> None:

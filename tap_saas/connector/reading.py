@@ -198,6 +198,10 @@ class Reading:
         if log is None:
             return None
         check_log(log, where, self.findings)
+        if "incremental" in self._section("defaults") and "incremental" not in (own or {}):
+            what = "the `incremental` of `defaults` is one of streams: each run reads the whole log"
+            do = "add `incremental` here; null where that is meant"
+            self.findings.tell(where, what, do, "warning")
         owner = f"events.{name}"
         budgets = owned(log.budgets, own, owner)
         routes = owned_routes(log.routes, own, owner)

@@ -255,7 +255,10 @@ events:
     ),
     Section(
         "Webhooks",
-        [webhook.WebhookSource, handshake.Handshake, handshake.Reply, subscribe.Subscribe],
+        [
+            webhook.WebhookSource, handshake.Handshake, handshake.Reply, handshake.Store,
+            subscribe.Subscribe,
+        ],
         """
 webhooks:                         # POST /webhooks/<connector>/<source>
   main:

@@ -19,6 +19,12 @@ from tap_saas.connector.request_form import Params, RequestForm
 from tap_saas.connector.template import Template, Tree
 
 MAX_SHOWN = 63
+_CREDENTIAL = re.compile(
+    r"(proxy-)?authorization|cookie|.*\bapi[-_]?key|.*\b(access|auth|private|secret)[-_]?token"
+    r"|.*\b(client[-_]?)?secret|password",
+    re.IGNORECASE,
+)
+"""Names of headers and parameters that nothing but a credential has."""
 
 
 def check_form(
@@ -149,11 +155,20 @@ def _check_branches(draft: Draft, select: Select, where: Where) -> None:
 
 def _check_written(draft: Draft, form: RequestForm, where: Where) -> None:
     """A secret belongs into the environment, not into a file that others read."""
-    for n, scheme in enumerate(form.auth):
-        if any(not one.names and not isinstance(one, NoAuth) for one in _schemes([scheme])):
-            do = 'make it a setting with `secret: true` and `env:`, and write "{api_key}"'
-            at = (*where, "auth", n)
-            draft.findings.tell(at, "the credential is written in this file", do, "warning")
+    written = [
+        ("auth", n)
+        for n, scheme in enumerate(form.auth)
+        if any(not one.names and not isinstance(one, NoAuth) for one in _schemes([scheme]))
+    ]
+    for key, tree in (("headers", form.headers), ("params", form.params.tree)):
+        for name, value in tree.raw.items() if isinstance(tree.raw, dict) else ():
+            is_text = isinstance(value, str) and value != "" and not Template.parse(value).names
+            if is_text and _CREDENTIAL.fullmatch(str(name)):
+                written.append((key, name))
+    for at in written:
+        do = 'make it a setting with `secret: true` and `env:`, and write "{api_key}"'
+        what = "the credential is written in this file, or in a setting that is no secret"
+        draft.findings.tell((*where, *at), what, do, "warning")
 
 
 def _schemes(auth: list[Any]) -> Iterator[Any]:

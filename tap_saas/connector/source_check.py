@@ -7,7 +7,9 @@ import re
 from tap_saas.connector.events import EventLog
 from tap_saas.connector.incremental_check import check_incremental, check_pagination
 from tap_saas.connector.mistake import Findings, Where
+from tap_saas.connector.proof import Proof, Secrets
 from tap_saas.connector.routes import EventPlaces, Route
+from tap_saas.connector.signature import PublicKey
 from tap_saas.connector.stream_check import check_request
 from tap_saas.connector.webhook import WebhookSource
 
@@ -50,10 +52,30 @@ def check_source(source: WebhookSource, where: Where, findings: Findings) -> Non
         if not _CONSUMER.fullmatch(name):
             what = f'"{name}" is no name of a consumer'
             findings.tell((*where, "consumers", n), what, "use letters, digits, _ . and -")
+    _check_written(source.signature, (*where, "signature"), findings)
+    for n, handshake in enumerate(source.handshake):
+        if handshake.require is not None:
+            _check_written(handshake.require, (*where, "handshake", n, "require"), findings)
     if source.subscribe is not None:
         for name, form in source.subscribe.requests.items():
             check_request(form, (*where, "subscribe", name), findings)
     _check_routes(source, where, findings)
+
+
+def _check_written(proof: Proof, where: Where, findings: Findings) -> None:
+    """A secret belongs into the environment, as that of a request does; a public key is none."""
+    if not isinstance(proof, Secrets) or isinstance(proof, PublicKey):
+        return
+    for n, secret in enumerate(proof.secrets):
+        if not secret.names:
+            do = 'make it a setting with `secret: true` and `env:`, and write "{webhook_secret}"'
+            at = (*where, "secrets", n)
+            findings.tell(
+                at,
+                "the secret is written in this file, or in a setting that is no secret",
+                do,
+                "warning",
+            )
 
 
 def _check_routes(source: EventLog | WebhookSource, where: Where, findings: Findings) -> None:

@@ -47,6 +47,12 @@ class WebhookSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     consumers: list[str] = msgspec.field(default_factory=lambda: ["main"])
     subscribe: Subscribe | None = None
 
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """The settings whose values handshakes bring."""
+        stores = (one.store.setting for one in self.handshake if one.store is not None)
+        return tuple(dict.fromkeys(stores))
+
     def event_id(self, request: SignedRequest) -> str | None:
         """The id by which a repeated request is known, `None` where it has none."""
         if self.id is None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_saas.errors import ConfigError
 from tap_saas.queues.base import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tap_saas.queues.base import Queue
+    from tap_saas.queues.wreck import Salvaged
 
 DEFAULT_NAME = "queue.db"
 _POSTGRES = ("postgresql", "postgres")
@@ -29,21 +28,41 @@ def open_queue(url: str | Path, *, write: bool, limits: Limits | None = None) ->
     """
     scheme, separator, rest = str(url).partition("://")
     if not separator:
-        return _backend("sqlite", "apsw", "webhooks")(Path(url), write=write, limits=limits)
+        return _sqlite(Path(url), write=write, limits=limits)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return _backend("sqlite", "apsw", "webhooks")(Path(rest[1:]), write=write, limits=limits)
+        return _sqlite(Path(rest[1:]), write=write, limits=limits)
     if scheme in _POSTGRES:
-        return _backend("postgres", "psycopg", "postgres")(str(url), write=write, limits=limits)
+        module = _module("postgres", "psycopg", "postgres")
+        queue: Queue = module.PostgresQueue(str(url), write=write, limits=limits)
+        return queue
     raise ConfigError(
         f"a queue cannot be kept at {scheme}://",
         do="name a file, sqlite:///file or postgresql://host/database",
     )
 
 
-def _backend(name: str, library: str, extra: str) -> Callable[..., Queue]:
-    """A backend's class; by name, so that nobody needs the libraries of the others."""
+def salvage(path: Path, queue: Queue) -> Salvaged:
+    """Put back into a queue what can be read of a damaged file that a receiver put aside.
+
+    Raises:
+        ConfigError: the file is no queue's, or an extra is not installed.
+        QueueError: nothing can be read from it, or the queue cannot take more.
+    """
+    salvaged: Salvaged = _module("wreck", "apsw", "webhooks").salvage(path, queue)
+    return salvaged
+
+
+def _sqlite(path: Path, *, write: bool, limits: Limits | None) -> Queue:
+    queue: Queue = _module("sqlite", "apsw", "webhooks").SqliteQueue(
+        path, write=write, limits=limits
+    )
+    return queue
+
+
+def _module(name: str, library: str, extra: str) -> Any:
+    """A module of ours by name, so that nobody needs the libraries of the others."""
     try:
-        module = importlib.import_module(f"tap_saas.queues.{name}")
+        return importlib.import_module(f"tap_saas.queues.{name}")
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
@@ -51,5 +70,3 @@ def _backend(name: str, library: str, extra: str) -> Callable[..., Queue]:
             f"a queue of this kind needs {library}",
             do=f'install it: pip install "tap-saas[{extra}]"',
         ) from error
-    backend: Callable[..., Queue] = getattr(module, f"{name.title()}Queue")
-    return backend

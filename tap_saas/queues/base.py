@@ -156,6 +156,12 @@ class Queue(Protocol):
     def append(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Keep all of them durably in one transaction; False for each that is a duplicate."""
 
+    def put_back(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events of a queue's damaged file once more, under new offsets.
+
+        As `append`, while a receiver runs too. An event without an id is known by its mark.
+        """
+
     def read(
         self, source: str, after: int, *, max_events: int = 1000, max_bytes: int = 8 * MEBIBYTE
     ) -> list[Event]:

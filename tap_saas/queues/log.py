@@ -76,6 +76,10 @@ class SqlQueue(ABC):
         """Keep all of them durably in one transaction; False for each that is a duplicate."""
 
     @abstractmethod
+    def put_back(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events of a queue's damaged file once more, under new offsets."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of files, locks and connections."""
 

@@ -20,9 +20,9 @@ import psycopg
 from psycopg import conninfo
 
 from tap_saas.errors import ConfigError, QueueError
-from tap_saas.queues.base import Arrival, Limits
+from tap_saas.queues.base import Arrival, Event, Limits
 from tap_saas.queues.log import SqlQueue, statements
-from tap_saas.queues.packed import Packed, pack
+from tap_saas.queues.packed import Packed, pack, pack_again
 
 _HERE = Path(__file__).parent
 VERSION = "1"
@@ -68,8 +68,14 @@ class PostgresQueue(SqlQueue):
 
     def append(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """Keep all of them durably in one transaction; False for each that is a duplicate."""
+        return self._keep([pack(arrival) for arrival in arrivals])
+
+    def put_back(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events of a queue's damaged file once more, under new offsets."""
+        return self._keep([pack_again(event) for event in events])
+
+    def _keep(self, packed: Sequence[Packed]) -> list[bool]:
         first: set[bytes] = set()
-        packed = [pack(arrival) for arrival in arrivals]
         given = [row for row in packed if _is_first(row, first)]
         with self._alone():
             rows = self._run(

@@ -17,9 +17,9 @@ import apsw
 
 from tap_saas.errors import ConfigError, QueueError
 from tap_saas.queues import sqlite_file
-from tap_saas.queues.base import Arrival, Limits, utc_now
+from tap_saas.queues.base import Arrival, Event, Limits, utc_now
 from tap_saas.queues.log import SqlQueue, statements
-from tap_saas.queues.packed import pack
+from tap_saas.queues.packed import Packed, pack, pack_again
 
 _HERE = Path(__file__).parent
 # What a commit and a checkpoint of the WAL may take, besides pages that purging freed.
@@ -132,7 +132,13 @@ class SqliteQueue(SqlQueue):
         """Keep all of them durably in one transaction; False for each that is a duplicate."""
         if self._owner is None:
             raise QueueError("the queue is open for reading", where=str(self.path))
-        packed = [pack(arrival) for arrival in arrivals]
+        return self._keep([pack(arrival) for arrival in arrivals])
+
+    def put_back(self, events: Sequence[Event]) -> list[bool]:
+        """Keep events of a queue's damaged file once more, under new offsets."""
+        return self._keep([pack_again(event) for event in events])
+
+    def _keep(self, packed: Sequence[Packed]) -> list[bool]:
         remember = self.limits.remember // (self.limits.remember.resolution)
         see, keep = self._statements["see"], self._statements["keep"]
         with self._alone():

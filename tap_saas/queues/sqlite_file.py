@@ -163,8 +163,8 @@ def put_aside(path: Path, why: str, now: datetime) -> Path:
     finally:
         os.close(folder)
     log.error(
-        "the queue is damaged and begins anew; what was not read from it is lost to it, "
-        "the next pull makes it good: why=%s kept_as=%s",
+        "the queue is damaged and begins anew; the next pull makes good what was not read from it, "
+        "and `saasctl queue salvage` puts back what can be: why=%s kept_as=%s",
         why,
         aside,
     )

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from tap_saas.runs.series import Series
 
 log = logging.getLogger(__name__)
 KEPT = 100
+"""So many runs are kept that asked the API, and as many that did not: drains, every few seconds."""
 SIGNALLED = 128  # and the number of the signal that stopped it, as shells have it
 STALE_S = 60.0  # a draft is renamed at once: one this old was left by a kill
 
@@ -95,8 +97,26 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.waited_s.values())
 
 
+class _Counts(msgspec.Struct, frozen=True):
+    """What of a run file says which kind of run it was."""
+
+    requests: int
+    rows_ingested: int
+    rows_rejected: int
+    exit: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """`pull`, `drain`, or `idle` for one that ended well and had nothing to do."""
+        if self.requests:
+            return "pull"
+        is_idle = self.exit == 0 and not self.rows_ingested and not self.rows_rejected
+        return "idle" if is_idle else "drain"
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(RunFile).decode
+_decode_counts = msgspec.json.Decoder(_Counts).decode
 
 
 class RunFiles:
@@ -124,13 +144,26 @@ class RunFiles:
             raise
 
     def prune(self) -> None:
-        """Remove all but the newest files, and drafts that a killed run has left."""
+        """Remove all but the newest files of each kind, and drafts that a killed run has left.
+
+        Of runs that had nothing to do the newest alone stays.
+        """
         with contextlib.suppress(OSError):
-            for path in self._newest()[KEPT:]:
-                path.unlink(missing_ok=True)
+            self._prune(self._newest())
             for draft in self.folder.glob("*.tmp"):
                 if time.time() - draft.stat().st_mtime > STALE_S:
                     draft.unlink(missing_ok=True)
+
+    def _prune(self, newest: list[Path]) -> None:
+        seen: Counter[str] = Counter()
+        for path in newest:
+            try:
+                kind = _decode_counts(path.read_bytes()).kind
+            except (OSError, msgspec.DecodeError):
+                kind = "pull"
+            seen[kind] += 1
+            if seen[kind] > (1 if kind == "idle" else KEPT):
+                path.unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[RunFile]:
         """All runs, the newest first; a file that cannot be read is told and left out."""

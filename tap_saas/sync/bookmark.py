@@ -15,7 +15,9 @@ import msgspec
 
 from tap_saas.client.spot import is_kept
 from tap_saas.connector import formats
+from tap_saas.connector.exchange import Response
 from tap_saas.connector.incremental import Incremental, Interval, merge, prefix
+from tap_saas.connector.responses import server_date
 from tap_saas.errors import StateError
 
 SCALARS = ("replication_key", "replication_key_value", "last_success_ts", "last_cursor")
@@ -47,6 +49,14 @@ class Walk(msgspec.Struct, kw_only=True):
     demoted: bool = False
     started_at: str
     keys: list[Any] = msgspec.field(default_factory=list)
+
+    def begun_by(self, response: Response) -> None:
+        """Let it start at the earlier of our clock and the API's, which may be behind ours."""
+        date = server_date(response)
+        if date is not None:
+            started = formats.read_instant(self.started_at)
+            asked = date - (response.received_at - started)
+            self.started_at = instant_text(min(started, asked))
 
 
 class Bookmark:
@@ -130,8 +140,12 @@ class Bookmark:
     def window_done(self, incremental: Incremental, since: Any, window: Interval) -> Any:
         """Note a complete window; returns the end of what is done without a gap from `since`."""
         done = merge([*self.windows_done(incremental), window])
-        self.data["windows_done"] = [[incremental.store(a), incremental.store(b)] for a, b in done]
+        self.keep_windows(incremental, done)
         return prefix(since, done)
+
+    def keep_windows(self, incremental: Incremental, done: list[Interval]) -> None:
+        """Note which windows are complete."""
+        self.data["windows_done"] = [[incremental.store(a), incremental.store(b)] for a, b in done]
 
     def succeed(self, at: datetime) -> None:
         """The pass is complete."""

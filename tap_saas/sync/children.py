@@ -31,7 +31,7 @@ from tap_saas.sync.lanes import Lane, side_by_side
 from tap_saas.sync.partitions import Context, Fetch, Partition, Partitions
 from tap_saas.sync.passes import MAX_RESTARTS, is_forgotten, too_many_restarts
 from tap_saas.sync.shape import Seen
-from tap_saas.sync.skips import Skips
+from tap_saas.sync.skips import Skips, too_many_left_out
 
 log = logging.getLogger(__name__)
 MAX_UNFINISHED = 1_000
@@ -78,7 +78,7 @@ class Children:
         self._left: dict[str, int] = {}
         self._before: dict[str, Any] = {}
         self._unfinished: dict[str, tuple[Context, Any]] = {}
-        self._went_on = False
+        self._went_on = self._is_dated = False
         self._lock = threading.RLock()  # of the groups: lanes and the writer change them
         self._has_readings = readings.has_readings(stream)
         self.restarts = 0
@@ -119,7 +119,8 @@ class Children:
         walk, lives = self._bookmark.walk, self._parent.pagination.token_lives
         if walk is not None and groups.is_old(walk, lives, self._now()):
             walk = None  # the parents' list is read from its beginning
-        if walk is not None and not (self._sweep and walk.since is not None):
+        self._is_dated = walk is not None and not (self._sweep and walk.since is not None)
+        if walk is not None and self._is_dated:
             return walk
         new = Walk(started_at=instant_text(self._now()))
         if self._form.changed is not None and not self._sweep:
@@ -190,6 +191,9 @@ class Children:
         for partition in todo:
             if self._skips.whole_stream:
                 return
+            if name == UNFINISHED and self._skips.are_left_alone:
+                self._done(group, partition.context, is_read=False)
+                continue
             _, token, begun = flying.get(text_of(partition.context), (None, None, None))
             yield self._lane(group, partition, token, begun)
         with self._lock:
@@ -209,8 +213,8 @@ class Children:
                     self._leave(context, since)
 
             child = Child(group, context, since, begun or instant_text(self._now()))
-            pages = self._child(child, token)
-            yield from self._skips.unless(text_of(context), pages, left_out)
+            pages, is_again = self._child(child, token), group.name == UNFINISHED
+            yield from self._skips.unless(text_of(context), pages, left_out, is_again=is_again)
             if context not in group.done:
                 self._done(group, context, is_read=not was_left)
 
@@ -319,8 +323,9 @@ class Children:
         return self._form.changed is not None or self._incremental is not None
 
     def _leave(self, context: Context, since: Any) -> None:
-        """The next pass reads this parent's children from where this one should have."""
+        """The next pass reads its children from where this one should have, as the last ones."""
         with self._lock:
+            self._unfinished.pop(text_of(context), None)
             self._unfinished[text_of(context)] = (context, self._store(since))
             self._keep_unfinished()
 
@@ -340,18 +345,16 @@ class Children:
         incremental = stream.incremental
         notes = stream is self._parent and self._form.changed is not None
         for page in self._list_parents(stream, context, since, token):
+            if not self._is_dated:
+                self._place.begun_by(page.response)
+                self._is_dated = True
             if notes and incremental is not None:
                 self._note_parents(incremental, page)
             yield page
 
     def _note_parents(self, incremental: Incremental, page: Page) -> None:
-        field, read = incremental.field, incremental.reader()
         known: list[Any] = [self._restore(incremental, key) for key in self._place.keys]
-        for record in page.records:
-            try:
-                known.append(read(None if field is None else field.get(record)))
-            except ValueError:
-                continue
+        known += groups.keys_of(incremental, page.records)
         self._place.keys = [incremental.store(max(known))] if known else []
 
     def _finish(self) -> None:
@@ -367,11 +370,7 @@ class Children:
             self._keep_unfinished()
             self._bookmark.restart()
             self._skips.judge_failures()
-            raise ApiError(
-                f"{left:,} partitions were left out (limit {MAX_UNFINISHED:,})",
-                stream=self._stream.name,
-                do="see why in the lines above; nothing has moved",
-            )
+            raise too_many_left_out(left, MAX_UNFINISHED, self._stream.name)
         if self._moves:
             self._move()
         self._bookmark.succeed(self._now())

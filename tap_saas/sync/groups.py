@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,6 +70,16 @@ def restored(incremental: Incremental, key: Any, stream: str) -> Any:
             stream=stream,
             do="mend the state, or run with a full refresh",
         ) from error
+
+
+def keys_of(incremental: Incremental, records: list[Any]) -> list[Any]:
+    """The replication keys of the records that have one."""
+    field, read = incremental.field, incremental.reader()
+    found = []
+    for record in records:
+        with contextlib.suppress(ValueError):
+            found.append(read(None if field is None else field.get(record)))
+    return found
 
 
 def name_of(name: Any) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from tap_saas.client.capped import OverCapError
+from tap_saas.client.spot import Spot
 from tap_saas.connector import formats
 from tap_saas.connector.exchange import Page
 from tap_saas.connector.incremental import Incremental, Interval, merge
-from tap_saas.connector.responses import server_date
 from tap_saas.errors import ApiError, ConfigError, PageTokenExpiredError, StateError
 from tap_saas.sync import capped, tokens
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
@@ -54,19 +54,19 @@ class Pass(msgspec.Struct, kw_only=True):
     token_lives: timedelta | None = None
     lowest: Any = None  # smallest key so far of a list that is read newest first
     flying: dict[str, Walk] = msgspec.field(default_factory=dict)
+    earliest: datetime | None = None  # start of the pass, as pages of its windows dated it
     failures: list[ApiError] = msgspec.field(default_factory=list)
     lock: Any = msgspec.field(default_factory=threading.RLock)  # of the windows' bookmark
 
     def pages(self) -> Iterator[Fed]:
         """The pages of the pass; once all are taken and written, the bookmark is complete."""
         walk = self._begin()
-        started = formats.read_instant(walk.started_at)
         if self.incremental is None:
             yield from self._walk(walk, None, None, lambda _: self._succeed())
         elif self.incremental.window is None:
             yield from self._incremental(self.incremental, walk)
         else:
-            yield from self._windows(self.incremental, walk, started)
+            yield from self._windows(self.incremental, walk)
         self._succeed()
 
     def _succeed(self) -> None:
@@ -132,7 +132,7 @@ class Pass(msgspec.Struct, kw_only=True):
         if before is None or watermark > before:
             self.bookmark.move(incremental, watermark)
 
-    def _windows(self, incremental: Incremental, walk: Walk, started: datetime) -> Iterator[Fed]:
+    def _windows(self, incremental: Incremental, walk: Walk) -> Iterator[Fed]:
         if walk.since is None or walk.until is None:
             raise ConfigError(
                 "windows need a place to begin",
@@ -147,15 +147,25 @@ class Pass(msgspec.Struct, kw_only=True):
         def lanes() -> Iterator[Lane]:
             for window in incremental.windows(since, until):
                 if not self._is_done(incremental, window):
-                    yield lambda window=window: self._window(incremental, window, since, started)  # type: ignore[misc]
+                    yield lambda window=window: self._window(incremental, window, since)  # type: ignore[misc]
 
         yield from side_by_side(lanes(), self.parallel)
         if self.failures:
+            self._leave(incremental, until)
             raise self.failures[0]
 
-    def _window(
-        self, incremental: Incremental, window: Interval, since: Any, started: datetime
-    ) -> Generator[Fed]:
+    def _leave(self, incremental: Incremental, until: Any) -> None:
+        """The pass is over though some windows failed: the next one asks for them and what is new.
+
+        What is done stays done, but for what may have come late (`lag`).
+        """
+        started = self.earliest or formats.read_instant(self.flying[""].started_at)
+        sure: Any = incremental.cap(until, started)
+        done = [(a, min(b, sure)) for a, b in self.bookmark.windows_done(incremental) if a < sure]
+        self.bookmark.keep_walks([])
+        self.bookmark.keep_windows(incremental, done)
+
+    def _window(self, incremental: Incremental, window: Interval, since: Any) -> Generator[Fed]:
         """One window, in halves of halves where the API does not show all of it."""
         parts = [window]
         while parts:
@@ -163,7 +173,7 @@ class Pass(msgspec.Struct, kw_only=True):
             if self._is_done(incremental, part):
                 continue
             try:
-                yield from self._part(incremental, part, since, started)
+                yield from self._part(incremental, part, since)
             except OverCapError as over:
                 with self.lock:
                     self.flying.pop(_name(incremental, part), None)
@@ -173,9 +183,7 @@ class Pass(msgspec.Struct, kw_only=True):
                     # The other windows are read, the watermark stays before this one.
                     self.failures.append(error)
 
-    def _part(
-        self, incremental: Incremental, window: Interval, since: Any, started: datetime
-    ) -> Generator[Fed]:
+    def _part(self, incremental: Incremental, window: Interval, since: Any) -> Generator[Fed]:
         """One list; the watermark moves to the end of those that are done without a gap."""
         name = _name(incremental, window)
         bounds = [incremental.store(window[0]), incremental.store(window[1])]
@@ -185,8 +193,11 @@ class Pass(msgspec.Struct, kw_only=True):
 
         def end(_: Page | None) -> None:
             with self.lock:
+                # As its first page dated it: the API's clock may be behind ours.
+                started = formats.read_instant(walk.started_at)
+                self.earliest = min(self.earliest or started, started)
                 done = self.bookmark.window_done(incremental, since, window)
-                self._move(incremental, done, started)
+                self._move(incremental, done, self.earliest)
                 self.flying.pop(name, None)
                 self.keep(walk)
 
@@ -209,6 +220,7 @@ class Pass(msgspec.Struct, kw_only=True):
         """The pages of one walk, and of what follows it where the API shows only a part."""
         if self._is_old(walk):
             log.info("%s: the page token is older than `token_lives`", self.stream)
+        if self._is_old(walk) or walk.page_token == Spot().kept:  # a place that could not be kept
             since = self._begin_again(walk, since)
         while True:
             try:
@@ -262,7 +274,7 @@ class Pass(msgspec.Struct, kw_only=True):
         last: Page | None = None
         while page is not None:
             if last is None and not resumed:
-                self._date_pass(walk, page)
+                walk.begun_by(page.response)
             last = page
             note = _Note(self, walk, page, since, end)
             yield Fed(page=page, constant=self.constant, written=note.written, since=since)
@@ -270,14 +282,6 @@ class Pass(msgspec.Struct, kw_only=True):
                 return
             page = next(pages, None)
         end(last)
-
-    def _date_pass(self, walk: Walk, page: Page) -> None:
-        """A pass starts at the earlier of our clock and the API's: its clock may be behind ours."""
-        date = server_date(page.response)
-        if date is not None:
-            started = formats.read_instant(walk.started_at)
-            asked = date - (page.response.received_at - started)
-            walk.started_at = instant_text(min(started, asked))
 
 
 class _Note:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from tap_saas.connector.model import Stream
 from tap_saas.errors import StateError
 from tap_saas.sync import tokens
 from tap_saas.sync.bookmark import Bookmark, Walk, instant_text
-from tap_saas.sync.children import Children
+from tap_saas.sync.children import MAX_UNFINISHED, Children
 from tap_saas.sync.feeds import Fed
 from tap_saas.sync.lanes import Lane, side_by_side
 from tap_saas.sync.partitions import Context, Partitions, is_partitioned, parent_stream
@@ -66,6 +67,7 @@ class PullFeed:
     def __init__(self, pull: Pull) -> None:
         self._p = pull
         self._skips = Skips(pull.stream.name)
+        self._lock = threading.Lock()  # of the partitions that failed
         self._partitions = Partitions(pull.streams, pull.values, self._list)
         self.restarts = 0
 
@@ -157,6 +159,8 @@ class PullFeed:
         yield from side_by_side(self._lanes(begun), self._p.parallel)
         if self._skips.whole_stream:
             return
+        # All were asked: what failed has its own watermark, and holds up no other's next pass.
+        whole.restart()
         self._skips.judge()
         whole.succeed(self._p.now())
 
@@ -172,7 +176,29 @@ class PullFeed:
                     yield self._lane(context, bookmark)
 
     def _lane(self, context: Context, bookmark: Bookmark) -> Lane:
-        return lambda: self._skips.unless(_name(context), self._partition(context, bookmark))
+        is_again = [context, None] in self._p.bookmark(None).data["unfinished"]
+
+        def lane() -> Generator[Fed]:
+            has_failed = False
+
+            def left_out(failed: bool) -> None:
+                nonlocal has_failed
+                has_failed = failed
+                self._note_failed(context, failed)
+
+            pages = self._partition(context, bookmark)
+            yield from self._skips.unless(_name(context), pages, left_out, is_again=is_again)
+            self._note_failed(context, has_failed)
+
+        return lane
+
+    def _note_failed(self, context: Context, has_failed: bool) -> None:
+        """Keep in mind which partitions failed, for the next run to judge them by themselves."""
+        data = self._p.bookmark(None).data
+        with self._lock:
+            others = [one for one in data["unfinished"] if one != [context, None]]
+            more = [[context, None]] if has_failed and len(others) < MAX_UNFINISHED else []
+            data["unfinished"] = [*others, *more]
 
     def _limit_partitions(self) -> None:
         if self._p.partitions_kept() > self._p.max_partitions:

@@ -19,6 +19,8 @@ class Skips:
     """The skips and failures of one pass over a stream's partitions. Thread-safe.
 
     A partition that fails does not stop the others, unless several fail and none succeeds between.
+    Those that an earlier pass left out say nothing of the others: where several of them fail again,
+    only the rest of them should wait for a later pass (`are_left_alone`).
     """
 
     def __init__(self, stream: str) -> None:
@@ -27,7 +29,7 @@ class Skips:
         self._max: float | None = None
         self._asked = self.skipped = 0
         self._failures: list[ApiError] = []
-        self._in_a_row = 0
+        self._in_a_row = {False: 0, True: 0}  # of those that were left out before, and the others
         self.whole_stream = False
 
     def ask(self) -> None:
@@ -40,10 +42,13 @@ class Skips:
         partition: str,
         pages: Generator[Fed],
         left_out: Callable[[bool], None] = lambda has_failed: None,
+        *,
+        is_again: bool = False,
     ) -> Generator[Fed]:
         """The pages of a partition; a skip and a failure are noted.
 
         `left_out` is told of a partition that has not been read, and whether it has failed.
+        `is_again`: an earlier pass has left it out.
 
         Raises:
             ApiError: too many partitions in a row have failed.
@@ -57,15 +62,15 @@ class Skips:
                 left_out(False)
         except ApiError as error:
             left_out(True)
-            self._fail(error)
+            self._fail(error, is_again)
         else:
-            self._in_a_row = 0
+            self._in_a_row[is_again] = 0
 
-    def _fail(self, error: ApiError) -> None:
+    def _fail(self, error: ApiError, is_again: bool) -> None:
         with self._lock:
             self._failures.append(error)
-            self._in_a_row += 1
-            if self._in_a_row >= IN_A_ROW:
+            self._in_a_row[is_again] += 1
+            if self._in_a_row[False] >= IN_A_ROW:
                 raise self._failures[0]
         log.error("%s; the other partitions go on", error)
 
@@ -83,9 +88,9 @@ class Skips:
             log.warning("%s: partition %s is skipped: %s", self._stream, partition, skip)
 
     @property
-    def has_failed(self) -> bool:
-        """True where a partition failed."""
-        return bool(self._failures)
+    def are_left_alone(self) -> bool:
+        """True where several that were left out before have failed again, one after another."""
+        return self._in_a_row[True] >= IN_A_ROW
 
     def judge(self) -> None:
         """Raise where a partition failed, everything was skipped, or more than a rule's `max`.
@@ -121,3 +126,12 @@ class Skips:
                 stream=self._stream,
                 do="check the path and what the credential may read",
             )
+
+
+def too_many_left_out(left: int, most: int, stream: str) -> ApiError:
+    """The error for more left out than a bookmark keeps."""
+    return ApiError(
+        f"{left:,} partitions were left out (limit {most:,})",
+        stream=stream,
+        do="see why in the lines above; nothing has moved",
+    )

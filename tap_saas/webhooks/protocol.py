@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+import contextlib
+import resource
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
 HEAD_S = 10.0
 MAX_CONNECTIONS = 10_000
+# Files that are no connections: the queue, a new journal, logs, libraries.
+SPARE_FILES = 100
+
+
+def allowed_connections() -> int:
+    """How many connections this process may have; its limit of open files is raised for them."""
+    wanted = MAX_CONNECTIONS + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(wanted, soft) - SPARE_FILES
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose head is too large or takes too long, and the one too many."""
+
+    most: ClassVar[int] = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -24,7 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A new connection; its head is due soon."""
         super().connection_made(cast(asyncio.Transport, transport))
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.most:
             self.transport.abort()
         else:
             self._expect_head()

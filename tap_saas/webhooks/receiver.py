@@ -13,12 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from tap_saas.connector.handshake import Answer, Handshake
 from tap_saas.connector.incoming import SignedRequest
+from tap_saas.errors import StateError
 from tap_saas.queues.base import Arrival, utc_now
 from tap_saas.queues.committer import Committer, Outcome
 from tap_saas.webhooks.access import AccessLog
 from tap_saas.webhooks.body import BodyReader
 from tap_saas.webhooks.deadlines import Deadlines
 from tap_saas.webhooks.metrics import Metrics
+from tap_saas.webhooks.roster import Roster
 from tap_saas.webhooks.source import Source
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ UNKNOWN: Final = _short(404, "no such source\n")
 SLOW: Final = _short(408, "the body came too slowly\n", CLOSE)
 LARGE: Final = _short(413, "the body is too large\n", CLOSE)
 LATER: Final = _short(503, "try again later\n", RETRY_AFTER)
+UNEXPECTED: Final = "no secret is expected"
 
 
 class Receiver:
@@ -58,13 +61,13 @@ class Receiver:
 
     def __init__(
         self,
-        sources: Mapping[str, Source],
+        roster: Roster,
         committer: Committer,
         metrics: Metrics,
         access: AccessLog,
         public_url: str = "",
     ) -> None:
-        self._sources = sources
+        self._roster = roster
         self._committer = committer
         self._metrics = metrics
         self._access = access
@@ -79,7 +82,7 @@ class Receiver:
         began = time.perf_counter()
         params = scope["path_params"]
         name = f"{params['connector']}/{params['source']}"
-        source = self._sources.get(name)
+        source = self._roster.sources.get(name)
         size = 0
         if source is None:
             verdict = Verdict(UNKNOWN, "unknown source")
@@ -99,6 +102,10 @@ class Receiver:
         self._held += len(body)
         try:
             request = self._request(scope, body)
+            source = self._roster.find(source.name)
+            handshake = source.bringing(request)
+            if handshake is not None:
+                return await self._brought(source, handshake, request)
             verdict = self._checked(source, request, utc_now())
             return verdict or await self._keep(source, scope, request)
         except Exception:  # a mistake of ours must not lose the event: the provider comes again
@@ -137,6 +144,33 @@ class Receiver:
             headers=_headers(scope["headers"]),
             body=body,
         )
+
+    async def _brought(
+        self, source: Source, handshake: Handshake, request: SignedRequest
+    ) -> Verdict:
+        """The answer to a handshake that brings a secret: it is kept before it is answered."""
+        require, store = handshake.require or source.form.signature, handshake.store
+        assert store is not None
+        why = source.blank or require.unready(source.values)
+        if why is not None:
+            return Verdict(LATER, why)
+        why = require.refuse(request, utc_now(), source.values)
+        if why is None and not self._roster.is_open(source.name, utc_now()):
+            why = UNEXPECTED
+        if why is not None:
+            return Verdict(UNAUTHORIZED, why)
+        secret = store.find(request)
+        if secret is None or not source.takes(store.setting, secret):
+            return Verdict(BAD, "bad handshake")
+        verdict = _shake(source.with_secrets({store.setting: [secret]}), handshake, request)
+        if verdict.answer is BAD:
+            return verdict
+        try:
+            is_taken = await self._roster.take(source.name, store.setting, secret, utc_now())
+        except StateError as error:
+            log.error("a secret came and is lost: source=%s why=%s", source.name, error)
+            return Verdict(LATER, "the secret cannot be kept")
+        return verdict if is_taken else Verdict(UNAUTHORIZED, UNEXPECTED)
 
     def _checked(self, source: Source, request: SignedRequest, now: datetime) -> Verdict | None:
         """The answer to all that is no genuine event, None for one that is."""

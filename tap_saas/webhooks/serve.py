@@ -9,10 +9,12 @@ import socket
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import uvicorn
 
+from tap_saas.config import home_path
 from tap_saas.errors import ConfigError
 from tap_saas.queues import open_queue
 from tap_saas.queues.base import Limits, Queue
@@ -21,8 +23,10 @@ from tap_saas.redact import Redactor, mask_logs
 from tap_saas.webhooks.access import AccessLog
 from tap_saas.webhooks.app import Health, application
 from tap_saas.webhooks.metrics import Metrics
-from tap_saas.webhooks.protocol import BoundedProtocol
+from tap_saas.webhooks.protocol import BoundedProtocol, allowed_connections
 from tap_saas.webhooks.receiver import Receiver
+from tap_saas.webhooks.roster import Roster
+from tap_saas.webhooks.secret_store import SecretStore
 from tap_saas.webhooks.source import Source, load_sources
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,9 @@ DRAIN_S = 10.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to listen and where to keep; port 0 is any that is free."""
+    """How to listen and where to keep events, and in `home` secrets that handshakes bring; port 0
+    is any that is free.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8700
@@ -44,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str | None = None
     tls_key: str | None = None
     access_log: bool = True
+    home: Path = msgspec.field(default_factory=lambda: home_path({}))
 
 
 def serve(
@@ -58,22 +65,25 @@ def serve(
         ConnectorError: a file has mistakes.
         ConfigError: an address that is taken, a certificate that cannot be read, a wrong setting.
         QueueError: the queue cannot be used.
+        StateError: the secrets that handshakes have brought cannot be read.
     """
     sources, secrets = load_sources(connectors, settings, env, options.public_url)
     redactor = Redactor(secrets)
+    roster = Roster(sources, SecretStore(options.home), redactor)
     access = AccessLog(sys.stderr if options.access_log else None, redactor.mask)
     sock = _bound(options)
     with sock:
         _check_certificate(options)
         _log_to_stderr(redactor)
+        BoundedProtocol.most = allowed_connections()
         queue = open_queue(options.queue, write=True, limits=options.limits)
         try:
             for name, source in sources.items():
                 queue.declare(name, source.form.consumers)
-            _tell(sources, sock, is_tls=options.tls_cert is not None)
+            _tell(roster.sources, sock, is_tls=options.tls_cert is not None)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: None)  # the server ends, and then we do
-            work = _run(sources, queue, access, sock, options)
+            work = _run(roster, queue, access, sock, options)
             loop = uvicorn.Config("", log_config=None).get_loop_factory()
             with asyncio.Runner(loop_factory=loop) as runner:
                 runner.run(work)
@@ -82,7 +92,7 @@ def serve(
 
 
 async def _run(
-    sources: Mapping[str, Source],
+    roster: Roster,
     queue: Queue,
     access: AccessLog,
     sock: socket.socket,
@@ -91,7 +101,7 @@ async def _run(
     deliver = asyncio.get_running_loop().call_soon_threadsafe
     committer = Committer(queue, deliver=deliver)
     metrics = Metrics()
-    receiver = Receiver(sources, committer, metrics, access, options.public_url or "")
+    receiver = Receiver(roster, committer, metrics, access, options.public_url or "")
     config = uvicorn.Config(
         application(receiver, Health(queue, committer, metrics), access),
         http=BoundedProtocol,

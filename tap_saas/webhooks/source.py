@@ -11,9 +11,12 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from tap_saas.connector.bind import names_in, secrets
-from tap_saas.connector.incoming import SignedRequest, as_bytes
+from tap_saas.connector.exchange import written
+from tap_saas.connector.handshake import Handshake, first_fit
+from tap_saas.connector.incoming import ArrivedIn, SignedRequest, as_bytes
 from tap_saas.connector.load import locate, outline
 from tap_saas.connector.model import Connector
+from tap_saas.connector.proof import Several
 from tap_saas.connector.reading import Reading
 from tap_saas.connector.webhook import WebhookSource
 from tap_saas.errors import ConfigError, ConnectorError
@@ -22,21 +25,56 @@ UNKEPT = frozenset({"authorization", "cookie", "proxy-authorization"})
 LONGEST_ID = 200  # letters; of a longer one a digest is kept
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class Source(msgspec.Struct, frozen=True, dict=True):
     """One address: `name` is `<connector>/<source>`.
 
-    `unready` says why nothing can be verified here, None where all is there.
+    `blank` says why a part of it is made up, None where nothing is; `has_url` whether the public
+    URL is known.
     """
 
     name: str
     form: WebhookSource
     values: Mapping[str, Any]
-    unready: str | None = None
+    blank: str | None = None
+    has_url: bool = False
+
+    @cached_property
+    def unready(self) -> str | None:
+        """Why nothing can be verified here, None where all is there."""
+        return self.blank or _unready(self.form, self.values, has_url=self.has_url)
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """What may be sent here: events by POST, handshakes as they say."""
         return tuple(dict.fromkeys(["POST", *(one.method for one in self.form.handshake)]))
+
+    def with_secrets(self, brought: Mapping[str, Sequence[str]]) -> Source:
+        """The source with the secrets that handshakes have brought for these settings.
+
+        What a setting has already stays the first; a secret that is not written as `key` says is
+        left out.
+        """
+        values = dict(self.values)
+        for name, texts in brought.items():
+            known = values.get(name)
+            own = known if isinstance(known, Several) else [] if known is None else [written(known)]
+            good = [text for text in texts if self.takes(name, text)]
+            values |= {name: Several([*own, *good])} if own or good else {}
+        return msgspec.structs.replace(self, values=values)
+
+    def takes(self, setting: str, secret: str) -> bool:
+        """Whether the signature can be checked with this value of a setting."""
+        try:
+            return bool(self.form.signature.keys({**self.values, setting: secret}))
+        except ValueError:
+            return False
+
+    def bringing(self, request: SignedRequest) -> Handshake | None:
+        """The handshake that this request is, where it is one that brings a secret."""
+        if not self.form.brought:
+            return None
+        found = first_fit(self.form.handshake, request)
+        return found if found is not None and found.store is not None else None
 
     def event_id(self, request: SignedRequest) -> str | None:
         """What names the event, so that it is kept once; None where nothing does.
@@ -55,17 +93,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def kept_headers(self, request: SignedRequest) -> dict[str, str]:
         """The headers without those that hold a secret."""
-        bears = self.form.signature.bears
-        hidden = UNKEPT if bears is None else UNKEPT | {bears.name.lower()}
+        hidden = UNKEPT | {place.name.lower() for place in self._bearing}
         return {name: value for name, value in request.headers.items() if name not in hidden}
 
     def kept_query(self, query: str) -> str:
-        """The query without the parameter that holds a secret."""
-        bears = self.form.signature.bears
-        if bears is None or bears.kind != "param":
+        """The query without the parameters that hold a secret."""
+        hidden = {place.name for place in self._bearing if place.kind == "param"}
+        if not hidden:
             return query
         pairs = query.split("&")
-        return "&".join(one for one in pairs if unquote_plus(one.partition("=")[0]) != bears.name)
+        return "&".join(one for one in pairs if unquote_plus(one.partition("=")[0]) not in hidden)
+
+    @cached_property
+    def _bearing(self) -> tuple[ArrivedIn, ...]:
+        """Where a request may hold a secret."""
+        stores = [one.store.take for one in self.form.handshake if one.store is not None]
+        bears = self.form.signature.bears
+        return (*stores, *([] if bears is None else [bears]))
 
 
 def load_sources(
@@ -85,6 +129,7 @@ def load_sources(
     """
     sources: dict[str, Source] = {}
     masked: list[str] = []
+    has_url = public_url is not None
     unknown, names = set(settings), set()
     for path in connectors:
         known = outline(path).settings
@@ -99,12 +144,11 @@ def load_sources(
         names.add(connector.name)
         masked += secrets(connector.settings, values)
         for name, form in connector.webhooks.items():
-            why = _unset(reading, connector, name) or _unready(form, values, public_url)
-            full = f"{connector.name}/{name}"
-            sources[full] = Source(name=full, form=form, values=values, unready=why)
+            full, blank = f"{connector.name}/{name}", _unset(reading, connector, name)
+            sources[full] = Source(full, form, values, blank=blank, has_url=has_url)
     if unknown:
-        listed = ", ".join(sorted(unknown))
-        raise ConfigError(f"no connector has the setting {listed}", do="correct the name")
+        what = f"no connector has the setting {', '.join(sorted(unknown))}"
+        raise ConfigError(what, do="correct the name")
     if not sources:
         raise ConfigError("these connectors have no webhooks", do="add `webhooks:` to one")
     return sources, masked
@@ -133,11 +177,15 @@ def _unset(reading: Reading, connector: Connector, name: str) -> str | None:
     return f"the setting {' and '.join(blank)} has no value" if blank else None
 
 
-def _unready(form: WebhookSource, values: Mapping[str, Any], public_url: str | None) -> str | None:
+def _unready(form: WebhookSource, values: Mapping[str, Any], *, has_url: bool) -> str | None:
+    has_come = any(name in values for name in form.brought)
+    if form.brought and not has_come and form.signature.unready(values) is not None:
+        names = " and ".join(form.brought)
+        return f"no handshake has brought {names}: run saasctl webhooks subscribe or expect"
     own = [one.require for one in form.handshake if one.require is not None]
     for signature in (form.signature, *own):
         why = signature.unready(values)
-        if why is None and signature.needs_url and public_url is None:
+        if why is None and signature.needs_url and not has_url:
             why = "the URL is signed, so the receiver needs --public-url"
         if why is not None:
             return why

@@ -32,6 +32,25 @@ def previewed(folder: Path, handler: Handler, stream: str = STREAM) -> str:
     return done.out
 
 
+def test_a_wide_record_stands_upright_in_a_narrow_terminal(tmp_path: Path) -> None:
+    names = [f"field_{n}" for n in range(12)]
+
+    def wide(_: object) -> Reply:
+        return Reply([dict.fromkeys(names, 0.25 + at) for at in range(3)])
+
+    with serve(wide) as url:
+        text = STREAM.replace("/things", "/things, pagination: {{type: single}}").format(url=url)
+        (tmp_path / "acme.yaml").write_text(text)
+        shown = [
+            saasctl("preview", "acme.yaml", folder=tmp_path, COLUMNS=columns).out
+            for columns in ("200", "80")
+        ]
+    assert [line.count("0.25") for line in shown[0].splitlines()[3:4]] == [12]
+    upright = next(line for line in shown[1].splitlines() if "field_7" in line)
+    assert [upright.count(value) for value in ("0.25", "1.25", "2.25")] == [1, 1, 1]
+    assert '"0.25"' not in shown[1]
+
+
 CASES = {
     "a cursor": (
         apis.files,

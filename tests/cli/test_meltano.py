@@ -88,7 +88,8 @@ def test_the_jobs_that_we_ship_are_those_that_the_command_prints() -> None:
     block["plugins"]["extractors"][0]["config"].pop("settings")
     assert ours["jobs"] == block["jobs"]
     assert ours["schedules"] == block["schedules"]
-    assert ours["plugins"]["extractors"][1:] == block["plugins"]["extractors"]
+    for kind in ("extractors", "utilities"):
+        assert ours["plugins"][kind][1:] == block["plugins"][kind]
 
 
 @pytest.fixture
@@ -101,6 +102,8 @@ def world(database: str, tmp_path: Path) -> Iterator[Services]:
                 plugin["executable"] = str(BIN / plugin["executable"])
     with (tmp_path / "meltano.yml").open("w") as file:
         YAML(typ="safe", pure=True).dump(project, file)
+    (tmp_path / "acme.yaml").write_text(PLAIN)
+    (tmp_path / "acme.meltano.yml").write_text(printed(str(tmp_path / "acme.yaml"))[1])
     running = process.start(customers=3, orders=5, events=3)
     try:
         yield Services(running.url, running.pid, libpq_url(database), str(tmp_path))
@@ -126,7 +129,10 @@ def test_the_drain_job_brings_what_the_receiver_got_into_the_tables_of_the_pull(
         assert receiver.counts()["stored"] == 10
     finally:
         receiver.stop()
-    _meltano("sandbox-drain", environment, tmp_path)
+    assert "saasctl-acme:prepare tap-acme target-postgres" in _meltano(
+        environment, tmp_path, "job", "list"
+    )
+    _meltano(environment, tmp_path, "run", "sandbox-drain")
     with psycopg.connect(world.database_url) as connection:
         for stream in ("orders", "order_lines"):
             assert database_side(connection, "tap_sandbox", stream) == api_side(world.url, stream)
@@ -148,9 +154,10 @@ def _ask(world: Services, method: str, at: str, **fields: Any) -> Any:
     return answer.json()
 
 
-def _meltano(job: str, environment: Mapping[str, str], folder: Path) -> None:
+def _meltano(environment: Mapping[str, str], folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [BIN / "meltano", "run", job],
+        [BIN / "meltano", *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
+    return done.stdout

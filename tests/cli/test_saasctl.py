@@ -157,6 +157,45 @@ def test_state_show_names_the_checkpoint(tmp_path: Path) -> None:
         assert text in out
 
 
+def test_state_show_is_never_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    file = tmp_path / "state.json"
+    queue = {"queue": ["f31a", 9, "77aa", "main"]}
+    parts = {"partitions": [{"context": {"team": "[red]"}, "last_success_ts": "2025-01-01"}]}
+    file.write_text(json.dumps({"bookmarks": {"webhooks.main": queue, "orders": parts}}))
+    code, out, _ = saasctl("state", "show", str(file))
+    assert code == 0
+    for text in ("webhooks.main", "offset 9", "team=[red]", "2025-01-01"):
+        assert text in out
+    assert "…" not in out
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"bookmarks": 5}, "the state has no bookmarks of streams"),
+        ({"orders": {}}, "the state has no bookmarks of streams"),
+        ({"bookmarks": {"orders": 5}}, "orders: its bookmark is no JSON object"),
+        ({"bookmarks": {"orders": {"partitions": [5]}}}, "orders: its bookmark is no JSON object"),
+    ],
+)
+def test_a_state_of_something_else_is_one_line(
+    state: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(state))
+    code, _, err = saasctl("state", "show", str(file))
+    assert code == 7
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_group_alone_shows_its_help(tmp_path: Path) -> None:
+    code, _, err = saasctl("queue")
+    assert code == 2
+    assert err.startswith("Usage:")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -165,6 +204,8 @@ def test_state_show_names_the_checkpoint(tmp_path: Path) -> None:
         (["state", "show", "nope.json"], 7, "nope.json: the state cannot be read"),
         (["target", "prepare", "-"], 2, "TARGET_POSTGRES_SQLALCHEMY_URL"),
         (["frobnicate"], 2, "No such command"),
+        (["prevew"], 2, "No such command 'prevew'. Did you mean 'preview'? (see saasctl --help)"),
+        (["queue", "peek"], 2, "Missing argument 'SOURCE'. (see saasctl queue peek --help)"),
         (["preview", "sandbox", "orders", "--set", "url"], 2, "write --set name=value"),
     ],
 )

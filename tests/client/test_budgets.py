@@ -68,6 +68,19 @@ def test_every_budget_of_a_request_holds_at_the_server(tmp_path: Path) -> None:
     assert most["base y"] <= 4
 
 
+def test_spread_requests_of_two_clients_arrive_evenly(tmp_path: Path) -> None:
+    budgets = {"all": {"limits": [{"requests": 10, "per": "1s"}], "spread": True}}
+    with serve(lambda _: Answer()) as server, ExitStack() as opened:
+        askers = [
+            opened.enter_context(Asker(server.url, home=tmp_path, budgets=budgets))
+            for _ in range(2)
+        ]
+        ask_all(askers, [{}] * 12)
+    times = sorted(seen.at for seen in server.seen)
+    assert len(times) == 12
+    assert most_in(times, 0.3) <= 5, "not all ten of a second at once"
+
+
 def key_of_base() -> dict[str, str]:
     return {"type": "key", "send": "header:X-Base", "value": "{base}"}
 

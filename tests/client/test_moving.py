@@ -90,8 +90,9 @@ class Server:
             "link": cursor and f"{URL}?cursor={cursor}",
             "total": len(self.records),
         }
+        links = {"Link": f'<{body["link"]}>; rel="next"'} if cursor else {}
         return Response(
-            status=200, headers=Headers({}), body=json.dumps(body).encode(), url=URL,
+            status=200, headers=Headers(links), body=json.dumps(body).encode(), url=URL,
             received_at=NOW + timedelta(seconds=self.requests),
         )  # fmt: skip
 
@@ -193,6 +194,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "type": "cursor", "next": "next", "send": "param:cursor", "total": "total",
     },
     "next_url": {"type": "next_url", "next": "link"},
+    "link_header": {"type": "link_header"},
 }  # fmt: skip
 N = st.integers(0, 30)
 ORDERS = st.sampled_from(sorted(SORTS))
@@ -333,6 +335,52 @@ def _resumed(server: Server, form: Stream, changes: list[tuple[list[Change], int
     assert server.untouched <= seen
 
 
+LEFT_AGAIN = "left"
+
+
+def in_runs(
+    server: Server, form: Stream, left: list[tuple[list[Change], int]], ahead: int, *, full: bool
+) -> tuple[set[int], list[str], str]:
+    """The ids that a walk gave which was left several times, what was told, and how it failed.
+
+    The list changes while it is read and between the runs.
+    """
+    token, seen, told = None, set[int](), list[str]()
+    for between, pages in [*left, ([], None)]:
+        for change in between:
+            server.change(*change)
+        reader = Reader(server, form, token, full=full)
+        try:
+            for page in islice(reader.pages(ahead), pages):
+                seen |= ids([page])
+                token = json.loads(json.dumps(page.next_token))
+                if token is None:
+                    return seen, told + reader.told, ""
+        except PageTokenExpiredError:
+            token = None
+            seen.clear()
+        except ApiError as error:
+            return seen, told, error.what
+        told += reader.told
+    return seen, told, LEFT_AGAIN
+
+
+@settings(max_examples=300)
+@given(
+    n=N, sort=ORDERS, size=SIZES, overlap=st.integers(1, 2), ahead=st.integers(0, 3), left=LEFT,
+    changes=CHANGES | SPARSE, full=st.booleans(),
+)  # fmt: skip
+def test_offset_walks_that_are_left_while_the_list_moves_lose_nothing_or_fail(
+    n: int, sort: str, size: int, overlap: int, ahead: int,
+    left: list[tuple[list[Change], int]], changes: list[list[Change]], full: bool,
+) -> None:  # fmt: skip
+    server = Server(n, sort, size, changes)
+    form = listed(sort, type="offset", overlap=overlap, size=size, total="total", parallel=4)
+    seen, _, failure = in_runs(server, form, left, ahead, full=full)
+    assert failure in ("", SAME, LOST, LEFT_AGAIN)
+    assert failure or server.untouched <= seen
+
+
 # Page numbers
 
 
@@ -368,22 +416,47 @@ def test_pages_are_read_once_more_where_the_list_became_shorter(
 
 
 @pytest.mark.parametrize(
-    ("told", "shrank"),
+    ("told", "shrank", "grew"),
     [
-        ([(9, 0), (9, 1)], False),
-        ([(9, 0), (8, 1)], True),
-        ([(9, 0), (10, 2), (9, 1)], False),  # it was 9 before it was 10
-        ([(9, 0), (9, 2), (10, 1)], True),  # it was 10 before it was 9
-        ([(9, 0), (None, 1), (9, 2)], False),
+        ([(9, 0), (9, 1)], False, False),
+        ([(9, 0), (8, 1)], True, False),
+        ([(9, 0), (10, 1)], False, False),
+        ([(9, 0), (10, 2), (9, 1)], False, True),  # it was 9 before it was 10
+        ([(9, 0), (9, 2), (10, 1)], True, False),  # it was 10 before it was 9
+        ([(9, 0), (None, 1), (9, 2)], False, False),
     ],
 )
 def test_totals_are_judged_by_when_they_were_told(
-    told: list[tuple[int | None, int]], shrank: bool
+    told: list[tuple[int | None, int]], shrank: bool, grew: bool
 ) -> None:
-    totals = Totals(None)
-    for total, second in told:
-        totals.note(total, NOW + timedelta(seconds=second))
-    assert totals.shrank is shrank
+    """A later page that was answered before the list grew lacks what moved to it since."""
+    for grows_at_head in (False, True):
+        totals = Totals(None, grows_at_head=grows_at_head)
+        for total, second in told:
+            totals.note(total, NOW + timedelta(seconds=second))
+        assert totals.shrank is (shrank or (grew and grows_at_head))
+
+
+@pytest.mark.parametrize("sort", ["id", "-created", "-updated"])
+@pytest.mark.parametrize("without", ["insert", "delete"])
+@given(n=N, size=SIZES, ahead=st.integers(0, 3), left=LEFT, changes=CHANGES | SPARSE)
+@example(n=7, size=3, ahead=2, left=[], changes=[[], [], [("update", 0)]])
+@example(n=7, size=3, ahead=2, left=[], changes=[[], [], [("insert", 0)]])
+def test_full_passes_of_pages_at_once_lose_nothing_or_tell(
+    sort: str, without: str, n: int, size: int, ahead: int,
+    left: list[tuple[list[Change], int]], changes: list[list[Change]],
+) -> None:  # fmt: skip
+    """Page numbers show a change by their `total`, or at the head: not one of each at once."""
+    changes = [[one for one in several if one[0] != without] for several in changes]
+    left = [([one for one in several if one[0] != without], pages) for several, pages in left]
+    server = Server(n, sort, size, changes)
+    form = listed(sort, type="page", size=size, total="total", parallel=4)
+    seen, told, failure = in_runs(server, form, left, ahead, full=True)
+    assert failure in ("", SAME, LOST, LEFT_AGAIN)
+    assert failure or told or server.untouched <= seen
+    listed_most = n + n_changes(changes) + sum(len(several) for several, _ in left)
+    a_walk = (listed_most // size + 3) * (1 + ahead) + 2 * MAX_BACKS
+    assert server.requests <= 3 * (1 + len(left)) * a_walk
 
 
 def test_a_list_that_becomes_shorter_twice_is_told() -> None:
@@ -392,6 +465,17 @@ def test_a_list_that_becomes_shorter_twice_is_told() -> None:
     list(reader.pages())
     assert reader.told == ["list_shrank"]
     assert server.requests == 8
+
+
+def test_pages_at_once_of_a_list_that_only_grows_in_order_are_read_once() -> None:
+    """New records at the head cost one more request, not the whole list again."""
+    server = Server(30, "-created", 5, [*([[]] * 4), [("insert", 0)]])
+    reader = Reader(
+        server, listed("-created", type="page", size=5, total="total", parallel=4), full=True
+    )
+    pages = list(reader.pages(ahead=2))
+    assert server.untouched <= ids(pages)
+    assert server.requests <= 6 + 2
 
 
 @given(n=N, size=SIZES, changes=CHANGES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -122,6 +122,41 @@ def test_what_the_provider_has_removed_itself_can_be_removed(
         f"{box.url}/webhooks/{known.id}", headers={"Authorization": f"Bearer {KEY}"}, timeout=9
     ).raise_for_status()
     assert of.remove() == "removed"
+
+
+class Expecting:
+    """Notes for which requests a secret is expected, and whether it was in vain."""
+
+    def __init__(self) -> None:
+        self.has_come = True
+        self.ends: list[type[BaseException] | None] = []
+
+    def __enter__(self) -> Callable[[], bool]:
+        return lambda: self.has_come
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ends.append(kind)
+
+
+def test_a_secret_is_expected_of_each_request_that_may_bring_one(
+    box: Sandbox, subscriber: tuple[Subscriber, Clock]
+) -> None:
+    of, clock = subscriber
+    expecting = Expecting()
+    of._expecting = lambda: expecting
+    of.ensure("http://127.0.0.1:9/a")
+    of.ensure("http://127.0.0.1:9/a")
+    assert expecting.ends == [None]
+    clock.now += timedelta(hours=19)
+    assert of.ensure("http://127.0.0.1:9/a") == "renewed"
+    assert of.ensure("http://127.0.0.1:9/a", anew=True) == "made"
+    assert expecting.ends == [None] * 3
+    of.remove()
+    expecting.has_come = False
+    with pytest.raises(ApiError, match="no secret came with it; let the receiver run"):
+        of.ensure("http://127.0.0.1:9/a")
+    assert expecting.ends == [None, None, None, ApiError]
+    assert (of.known, at_the_provider(box)) == (None, [])
 
 
 def test_an_answer_without_an_id_is_one_line(box: Sandbox, tmp_path: Path) -> None:

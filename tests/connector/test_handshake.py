@@ -190,6 +190,31 @@ def test_without_a_secret_nothing_is_signed() -> None:
     assert not handshake(HANDSHAKES["meta"]).needs_secret
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("b537207f20cbfa02357cf448134da559", True),
+        ("secret_of-the-subscription-1", True),
+        ("1234567", False),
+        ("x" * 1000, True),
+        ("x" * 1001, False),
+        ("two words of it", False),
+        ("a-secret, another", False),
+        ("schlüssel-der-tür", False),
+        ("a-secret\n", False),
+        (None, False),
+        (12345678, False),
+        (["a-long-secret"], False),
+        ({"a": "b"}, False),
+    ],
+)
+def test_a_secret_is_found_where_it_is_one(text: Any, is_one: bool) -> None:
+    made = handshake({"when": "$.token", "store": {"take": "$.token", "setting": "hook_secret"}})
+    assert made.store is not None
+    assert made.store.find(request(body={"token": text})) == (text if is_one else None)
+    assert made.store.find(request()) is None
+
+
 @given(st.text(max_size=40))
 def test_any_text_of_a_body_comes_back_whole_or_not_at_all(challenge: str) -> None:
     answer = answered("slack", request(body={"type": "url_verification", "challenge": challenge}))
@@ -207,7 +232,10 @@ def test_any_text_of_a_body_comes_back_whole_or_not_at_all(challenge: str) -> No
         ({"when": "$.a", "respond": {"body": {"a": "{"}}}, "lone {"),
         ({"when": "$.a", "respond": {"body": ["{query.a}"]}}, "not a list"),
         ({"when": "$.a", "respond": {"status": 302}}, "<= 299"),
-        ({"when": "$.a", "store": "secret"}, "unknown field"),
+        ({"when": "$.a", "stores": "secret"}, "unknown field"),
+        ({"when": "$.a", "store": "secret"}, "got `str`"),
+        ({"when": "$.a", "store": {"take": "header:A"}}, "missing required field `setting`"),
+        ({"when": "$.a", "store": {"take": "status", "setting": "a"}}, "cannot be used here"),
         ({"respond": {}}, "missing required field `when`"),
     ],
 )

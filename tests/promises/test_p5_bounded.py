@@ -16,7 +16,8 @@ MOST_STATE = 4_000
 """Bytes: what is in flight is at most four windows, or the parents of two small pages."""
 STALL_S = 2.0
 MB = 1_000_000
-WIDE = "  records:\n    path: /records\n    pagination: {parallel: 16}\n"
+AT_ONCE = "    pagination: {parallel: 16}\n"
+WIDE = f"  records:\n    path: /records\n{AT_ONCE}"
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs proc(5)")
 
@@ -67,12 +68,20 @@ def test_a_target_that_stalls_stops_the_fetching(folder: Path) -> None:
             assert tap.peak_kb < 120 * 1024, kind
 
 
-def test_pages_that_wait_are_bounded_in_bytes(folder: Path) -> None:
-    with large_api(records=MANY, page_bytes=16 * MB) as (api, url), ExitStack() as stack:
-        tap = Watched(folder / "wide", url, WIDE, stream="records")
+@pytest.mark.parametrize(
+    ("streams", "page_mb", "most"),
+    [(WIDE, 16, 6), (RECORDS["windows side by side"] + AT_ONCE, 6, 4 * 3)],
+    ids=["pages", "windows of pages"],
+)
+def test_pages_that_wait_are_bounded_in_bytes(
+    streams: str, page_mb: int, most: int, folder: Path
+) -> None:
+    """All that wait hold 64 MB, whatever is read at once: of 17 pages, or 20 in four windows."""
+    with large_api(records=MANY, page_bytes=page_mb * MB) as (api, url), ExitStack() as stack:
+        tap = Watched(folder / "wide", url, streams, stream="records")
         stack.callback(tap.kill)
         next(tap.lines())
         time.sleep(STALL_S)
         print(api.asked, tap.peak_kb)
-        assert api.asked["records"] <= 6  # of 17 that it might ask for
+        assert api.asked["records"] <= most
         assert tap.peak_kb < 320 * 1024

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
 import pytest
 from arrivals import DAY, NOON, SOURCE, arrivals, ids, place_of
+from postgres_server import postgres_server
 
 from tap_saas.errors import ConfigError, QueueError
 from tap_saas.queues import open_queue, postgres
@@ -33,6 +38,55 @@ def test_a_lost_connection_costs_one_batch(database: str) -> None:
             queue.append(arrivals(3, 4))
         assert queue.append(arrivals(1, 4)) == [False, False, True, True]
         assert ids(queue) == ["1", "2", "3", "4"]
+
+
+def wait_for_lock(url: str) -> int:
+    """The process of the server that waits for a row; once there is one."""
+    query = """
+    SELECT pid FROM pg_stat_activity
+    WHERE application_name = 'tap-saas queue' AND datname = current_database()
+      AND wait_event_type = 'Lock'
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        until = time.monotonic() + 20
+        while not (found := connection.execute(query).fetchone()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    return int(found[0])
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of the test's own: all who use it lose their connection."""
+    monkeypatch.delenv("TAP_SAAS_TEST_DATABASE_URL", raising=False)
+    with postgres_server() as url:
+        yield url
+
+
+def test_a_server_process_killed_in_the_middle_of_a_batch_stores_all_or_nothing(
+    own_server: str,
+) -> None:
+    with closing(open_queue(own_server, write=True)) as queue, ThreadPoolExecutor(1) as pool:
+        queue.append(arrivals(1, 2))
+        before = place_of(queue, "2")
+        with closing(psycopg.connect(own_server)) as other:
+            # The batch's events are written, and wait for their count to be.
+            other.execute("SELECT 1 FROM queue_source FOR UPDATE")
+            appending = pool.submit(queue.append, arrivals(3, 60))
+            os.kill(wait_for_lock(own_server), signal.SIGKILL)
+            with pytest.raises(QueueError, match="the queue cannot be used"):
+                appending.result(20)
+        until = time.monotonic() + 20
+        while True:  # the server recovers, which ends all connections
+            try:
+                stored = queue.append(arrivals(1, 60))
+                break
+            except QueueError:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        assert stored == [False] * 2 + [True] * 58
+        assert ids(queue, after=before.offset) == [str(number) for number in range(3, 61)]
+        assert queue.status().sources[0].events == 60
 
 
 def test_a_connection_that_was_closed_while_idle_costs_nothing(

@@ -8,6 +8,7 @@ import stat
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,6 +47,26 @@ def test_a_reader_never_sees_half_a_file(files: RunFiles) -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_a_drain_every_few_seconds_leaves_the_reports_of_pulls(files: RunFiles) -> None:
+    def write(run_id: str, at: int, **counts: Any) -> None:
+        files.write(run_of(run_id, started_at=BEGAN + timedelta(seconds=at), **counts))
+        os.utime(files.folder / f"{run_id}.json", (1_000_000 + at, 1_000_000 + at))
+
+    nothing = {"requests": 0, "rows_ingested": 0, "rows_rejected": 0}
+    write("pull", 0)
+    write("quiet0", 1, **nothing)
+    for i in range(KEPT + 1):
+        write(f"drain{i:03}", 2 + i, requests=0)
+    write("quiet1", 900, **nothing)
+    write("quiet2", 901, **nothing)
+    write("failed", 902, **nothing | {"exit": 8})
+    files.prune()
+    kept = [run.run_id for run in files]
+    assert kept[:3] == ["failed", "quiet2", f"drain{KEPT:03}"]
+    assert kept[-1] == "pull"
+    assert len(kept) == KEPT + 2
 
 
 def test_only_the_newest_are_kept(files: RunFiles) -> None:

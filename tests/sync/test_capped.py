@@ -106,13 +106,18 @@ def sought(kind: dict[str, Any], cap: int) -> Stream:
 
 
 def run(
-    api: Api, state: dict[str, Any], *, pages: int | None = None, parallel: int = 1
+    api: Api,
+    state: dict[str, Any],
+    *,
+    pages: int | None = None,
+    parallel: int = 1,
+    now: datetime = NOW,
 ) -> tuple[set[int], dict[str, Any], Exception | None]:
     """What a run writes until it is killed, its last state, and how it failed."""
     bookmark = Bookmark(state, "orders")
     work = Pass(
         stream="orders", bookmark=bookmark, ask=api.ask, constant={},
-        incremental=api.form.incremental, start_date=None, now=lambda: NOW, parallel=parallel,
+        incremental=api.form.incremental, start_date=None, now=lambda: now, parallel=parallel,
         token_lives=api.form.pagination.token_lives,
     )  # fmt: skip
     seen: set[int] = set()
@@ -210,6 +215,26 @@ def test_a_window_that_is_too_full_is_named_and_the_others_are_read() -> None:
     _, state, failure = run(api, state)
     assert failure is not None
     assert api.requests - before < before / 2  # what is done is not read again
+
+
+def test_a_window_that_is_too_full_keeps_no_newer_record_waiting() -> None:
+    capped = {**OFFSET, "total": "total", "cap": {"records": 3, "then": "split"}}
+    window = {"size": "40m", "min": "2m"}  # one of them ends where the first pass does
+    form = stream(capped, window=window, first="2025-01-01", precision="1m", lag="10m")
+    api = Api([10, 600, 600, 600, 601, 2_000], 3, form)
+    _, state, failure = run(api, {})
+    assert failure is not None
+    late, new = 2_875, 3_000  # one committed late, within `lag`; one of the day after
+    api.records += [{"id": 6, "at": late}, {"id": 7, "at": new}]
+    seen, state, failure = run(api, state, now=NOW + timedelta(days=1))
+    assert failure is not None
+    assert seen == {6, 7}
+    assert state["replication_key_value"] == "2025-01-01T10:00:00Z"
+    api.records = [one for one in api.records if one["at"] != 600]
+    _, state, failure = run(api, state, now=NOW + timedelta(days=2))
+    assert failure is None
+    assert state["windows_done"] == []
+    assert api.written >= {one["id"] for one in api.records}
 
 
 @pytest.mark.parametrize("kind", ["offset", "cursor"])

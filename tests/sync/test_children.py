@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ class Api:
         self.orders, self.lines = orders, lines
         self.broken: set[int] = set()
         self.asked: list[tuple[int, Any]] = []
+        self.tokens: list[Any] = []
         self.minute = 1_000
+
+        self.behind = timedelta(0)  # the API's clock
 
     def now(self) -> datetime:
         return START + timedelta(minutes=self.minute)
@@ -81,7 +85,8 @@ class Api:
                 number=1, token=offset or None, next_token=after, records=found,
                 received=len(found),
                 response=Response(
-                    status=200, headers=Headers({}), body=b"", url="u", received_at=self.now()
+                    status=200, body=b"", url="u", received_at=self.now(),
+                    headers=Headers({"Date": format_datetime(self.now() - self.behind, usegmt=True)}),
                 ),
             )  # fmt: skip
             if after is None:
@@ -99,6 +104,7 @@ class Api:
     def ask(self, context: dict[str, Any], since: Any, token: Any) -> Iterator[Page]:
         order = context["order_id"]
         self.asked.append((order, since))
+        self.tokens.append(token)
         if order in self.broken:
             raise ApiError("500 Internal Server Error", status=500)
         found = [
@@ -204,8 +210,10 @@ def test_a_resumed_pass_asks_neither_for_what_is_done_nor_for_pages_before(
     puller = Puller(plain, api)
     puller.run(8)  # three pages an order: two orders, and two pages of the third
     api.asked.clear()
+    api.tokens.clear()
     puller.run()
     assert [order for order, _ in api.asked] == [3, 4, 5, 6]
+    assert api.tokens == [2 * SIZE, None, None, None]
     assert puller.written == api.truth
 
 
@@ -311,6 +319,20 @@ def test_one_watermark_for_all_parents_and_new_ones_are_read_whole(tmp_path: Pat
     assert puller.written == api.truth
     assert puller.state["replication_key_value"] == at(320)
     assert "partitions" not in puller.state
+
+
+@pytest.mark.parametrize("kills", [[], [1, 1]])
+def test_no_watermark_is_later_than_the_clock_of_the_api(tmp_path: Path, kills: list[int]) -> None:
+    """What the API notes after the pass, by a clock that is behind ours, is not left out."""
+    more = ", since: $.born, changed: {full_every: 7d}"
+    of = connector(tmp_path, more, INCREMENTAL)
+    api = Api({1: 995, 2: 20}, {1: {1: 996}, 2: {1: 200}})
+    api.behind = timedelta(minutes=7)
+    puller = Puller(of, api)
+    for pages in [*kills, None]:
+        puller.run(pages)
+    assert puller.state["replication_key_value"] == at(993)
+    assert puller.state["parents"][0] == at(993)
 
 
 def test_a_parent_that_failed_is_read_from_its_own_old_watermark(tmp_path: Path) -> None:

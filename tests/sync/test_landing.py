@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from push_api import NAMED, Shop, shop, shop_yaml
 from sandbox_api import Answer, serve
+from singer_output import identity
 
 from tap_saas.errors import ApiError, StateError
 from tap_saas.sandbox.world import World
@@ -68,6 +69,24 @@ def test_what_an_event_only_names_is_asked_for_once(sells: Shop) -> None:
     truth = dict(sells.box.truth("customers"))
     assert {str(row["id"]): row["updated_at"] for row in rows} == {k: truth[k] for k in ("3", "4")}
     assert len(sells.box.arrivals("/customers/{id}")) == 2
+
+
+def test_an_older_event_that_comes_later_is_asked_for_anew_or_written_as_it_came(
+    sells: Shop,
+) -> None:
+    versions = []
+    for _ in range(2):
+        sells.world.change("customers", update=["3"])
+        sells.world.change("orders", update=["3"])
+        versions.append(sells.new_events())
+    for version in reversed(versions):
+        sells.receive(version)
+        done = sells.drain()
+        sells.keep_state(done)
+        truth = [one for one in sells.box.truth("customers") if one[0] == "3"]
+        assert done.versions("customers") == truth, "as it is now"
+        (told,) = (json.loads(entry.text()) for entry in version if b'"order.' in entry.text())
+        assert done.versions("orders") == [identity(told["data"]["object"])]
 
 
 def test_gone_is_a_tombstone_as_new_as_the_answer(sells: Shop) -> None:

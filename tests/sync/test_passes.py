@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_saas.client.spot import Spot
 from tap_saas.connector.exchange import Headers, Page, Response
-from tap_saas.connector.incremental import Incremental, ReplicationKey, Window
+from tap_saas.connector.incremental import Distance, Incremental, ReplicationKey, Window
 from tap_saas.connector.jsonpath import Path
 from tap_saas.connector.units import Duration
 from tap_saas.errors import ApiError, ConfigError, StateError
@@ -26,15 +28,26 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 PAGE = 3
 
 
-def response(at: datetime) -> Response:
-    return Response(status=200, headers=Headers({}), body=b"", url="http://api/x", received_at=at)
+def response(at: datetime, date: datetime | None = None) -> Response:
+    """An answer that came at that instant; `date` is the API's own clock."""
+    headers = {} if date is None else {"Date": format_datetime(date, usegmt=True)}
+    return Response(
+        status=200, headers=Headers(headers), body=b"", url="http://api/x", received_at=at
+    )
 
 
 class Api:
-    """A list of (id, minutes after START); a page token is an offset into what the bounds leave."""
+    """A list of (id, minutes after START); a page token is an offset into what the bounds leave.
 
-    def __init__(self, records: list[tuple[int, int]], *, forgets: bool = False) -> None:
-        self.records = records
+    With `once` page tokens work once: what may be kept of them begins the list again. `clock` is
+    its own one.
+    """
+
+    def __init__(
+        self, records: list[tuple[int, int]], *, forgets: bool = False, once: bool = False
+    ) -> None:
+        self.records, self.once = records, once
+        self.clock: datetime | None = None
         self.asked: list[tuple[Any, Any, Any]] = []
         self.forgets = forgets
 
@@ -48,18 +61,24 @@ class Api:
             if (since is None or START + timedelta(minutes=minute) >= since)
             and (until is None or START + timedelta(minutes=minute) < until)
         ]
-        offset = token or 0
+        offset = 0 if self.once else token or 0
         while True:
             self.asked.append((since, until, offset))
             records = found[offset : offset + PAGE]
             after = offset + PAGE if offset + PAGE < len(found) else None
             yield Page(
-                number=1, token=offset or None, next_token=after, response=response(NOW),
-                records=records, received=len(records),
+                number=1, token=offset or None,
+                next_token=Spot().kept if self.once and after else after,
+                response=response(NOW, self.clock), records=records, received=len(records),
             )  # fmt: skip
             if after is None:
                 return
             offset = after
+
+
+def minutes(after: int) -> str:
+    """That many minutes after START, as STATE has it."""
+    return (START + timedelta(minutes=after)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def incremental(**more: Any) -> Incremental:
@@ -87,7 +106,7 @@ def run(
     now = more.get("now", NOW)
     work = Pass(
         stream="orders", bookmark=bookmark, ask=api.ask, constant={}, incremental=of,
-        start_date=more.get("start_date"), now=lambda: now,
+        start_date=more.get("start_date"), now=lambda: now, parallel=more.get("parallel", 1),
     )  # fmt: skip
     written: set[int] = set()
     kept = json.loads(json.dumps(bookmark.data))
@@ -166,6 +185,23 @@ def test_the_watermark_keeps_its_distance_from_the_start_of_the_pass() -> None:
     assert state["replication_key_value"] == "2025-01-01T00:09:00Z"
 
 
+@pytest.mark.parametrize("kind", ["none", "asc", "windows"])
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_the_watermark_is_not_later_than_the_clock_of_the_api(kind: str, parallel: int) -> None:
+    """What the API notes after the pass, by a clock that is behind ours, is not left out."""
+    api = Api([(n, n * 60) for n in range(24 * 365)])
+    api.records, api.clock = api.records[-9:], NOW - timedelta(minutes=7)
+    api.records.append((-1, 24 * 365 * 60 - 8))  # eight minutes before NOW
+    of = of_kind(kind)
+    assert of is not None
+    _, state, ended = run(api, {}, of, pages=1)
+    _, state, ended = run(api, state, of, parallel=parallel)
+    assert ended
+    lag = timedelta(minutes=1)
+    watermark = of.restore(state["replication_key_value"])
+    assert watermark == api.clock - lag
+
+
 def test_an_order_that_is_a_lie_gives_the_watermark_back() -> None:
     records = [(n, minute) for n, minute in enumerate([10, 20, 30, 40, 5, 6, 50, 60])]
     api = Api(records)
@@ -176,6 +212,57 @@ def test_an_order_that_is_a_lie_gives_the_watermark_back() -> None:
     _, state, ended = run(api, state, incremental(order="asc"))
     assert ended
     assert state["replication_key_value"] == "2025-01-01T01:00:00Z"
+
+
+@given(RECORDS, KILLS)
+def test_an_order_that_is_a_lie_loses_nothing_where_page_tokens_are_kept(
+    records: list[tuple[int, int]], kills: list[int]
+) -> None:
+    api, state, seen = Api(records), {}, set[int]()
+    for pages in [*kills, None]:
+        written, state, ended = run(api, state, incremental(order="asc"), pages=pages)
+        seen |= written
+        if ended:
+            break
+    assert seen == {key for key, _ in records}
+    newest = max((minute for _, minute in records), default=None)
+    assert state["replication_key_value"] == (None if newest is None else minutes(newest))
+
+
+@pytest.mark.parametrize("order", ["asc", "none"])
+def test_a_cursor_that_works_once_begins_again_at_the_last_key(
+    order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api([(n, n) for n in range(20)], once=True)
+    _, state, _ = run(api, {}, incremental(order=order), pages=3)
+    api.asked.clear()
+    written, state, ended = run(api, state, incremental(order=order))
+    assert ended
+    assert written == set(range(8 if order == "asc" else 0, 20))
+    assert state["replication_key_value"] == minutes(19)
+    assert "order" not in caplog.text
+
+
+@pytest.mark.parametrize("order", ["asc", "none"])
+@given(records=RECORDS.filter(bool), new=st.integers(0, 2_000), pages=st.integers(1, 3))
+def test_a_lookback_longer_than_a_run_comes_to_its_end(
+    order: str, records: list[tuple[int, int]], new: int, pages: int
+) -> None:
+    """Each run is shorter than what it has to read again; the watermark never goes back."""
+    records.sort(key=lambda one: one[1])
+    of = incremental(order=order, lookback=Distance.parse("30d"))
+    _, state, _ = run(Api(records), {}, of)
+    api = Api(sorted([*records, (99, new)], key=lambda one: one[1]))  # committed late
+    marks, seen = [state["replication_key_value"]], set[int]()
+    for _ in range(1 + len(api.records) // (PAGE * pages)):
+        written, state, ended = run(api, state, of, pages=pages)
+        seen |= written
+        marks.append(state["replication_key_value"])
+        if ended:
+            break
+    assert ended
+    assert seen == {key for key, _ in api.records}
+    assert marks == sorted(marks)
 
 
 class Unfiltered(Api):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -236,6 +238,37 @@ def test_an_older_version_on_a_later_page_is_dropped() -> None:
     assert preparer.prepare([newer], {}, None).rows
     batch = preparer.prepare([older], {}, None)
     assert (batch.rows, batch.stale) == ([], 1)
+
+
+ZONES = st.sampled_from([timezone(timedelta(minutes=m)) for m in (0, 120, -210, 345)])
+PLACES = st.permutations([None, *range(0, 3_600_000_000, 599_999_999)])
+CUTS = st.lists(st.integers(0, 8), max_size=3)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@given(order=PLACES, zones=st.lists(ZONES, min_size=8, max_size=8), cuts=CUTS)
+def test_the_newest_is_the_last_in_whatever_order_and_zone_versions_come(
+    fast: bool, order: list[int | None], zones: list[timezone], cuts: list[int]
+) -> None:
+    first = datetime(2025, 1, 1, tzinfo=UTC)
+    instants = [None if one is None else first + timedelta(microseconds=one) for one in order]
+    records = [
+        {"id": 1, "updated_at": at and at.astimezone(zone).isoformat()}
+        for at, zone in zip(instants, zones, strict=True)
+    ]
+    preparer = Preparer(shape(), Newest(), fast=fast)
+    rows: list[Any] = []
+    for start, end in pairwise([0, *sorted(cuts), len(records)]):
+        page = records[start:end]
+        if preparer.fast is None:
+            batch: Batch | None = preparer.prepare(page, {}, None)
+        else:
+            structs = preparer.fast.decode(json.dumps(page).encode())
+            batch = preparer.prepare_fast(structs, {}, None)
+        assert batch is not None
+        rows += canonical(batch.rows)
+    newest = max(at for at in instants if at is not None)
+    assert datetime.fromisoformat(rows[-1]["updated_at"]) == newest
 
 
 def test_rows_are_json() -> None:

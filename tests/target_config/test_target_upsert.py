@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -140,6 +141,53 @@ def test_two_pipelines_bring_the_same_new_keys_at_once(
     for process in processes:
         finish(process)
     assert lived(sql) == {key: (instant(1), "name 1", False) for key in keys}
+
+
+def arrivals(seed: int, keys: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Versions of each key, one in six a tombstone, in any order, some to each of two pipelines."""
+    chance = random.Random(seed)
+    parts: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    rows = [
+        row(key, version) if chance.random() > 1 / 6
+        else {"id": key, "updated_at": instant(version), "_sdc_deleted_at": instant(version)}
+        for key in range(keys) for version in range(1, 6)
+    ]  # fmt: skip
+    chance.shuffle(rows)
+    for one in rows:
+        chance.choice(parts).append(one)
+    return parts
+
+
+def test_two_pipelines_at_once_leave_the_newest_of_each_key(
+    database: str, sql: Connection, target: Target
+) -> None:
+    """One copies, the other inserts; one's schema grows meanwhile. Many keys: many orders."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    (orders,) = guarded(database, sql, ["orders"])
+    size = 40
+    processes = []
+    parts = arrivals(seed, keys=150)
+    for part, use_copy in zip(parts, (True, False), strict=True):
+        messages = [orders]
+        for start in range(0, len(part), size):
+            # Within a batch the newest is the last, as the tap's window puts it.
+            batch = sorted(part[start : start + size], key=lambda one: str(one["updated_at"]))
+            if use_copy and start >= len(part) // 2:
+                messages.append(schema("orders", {**ORDERS, "extra": TEXT}))
+            messages += [record("orders", one) for one in batch]
+        processes.append(target.start(messages, batch_size_rows=size, use_copy=use_copy))
+    for process in processes:
+        finish(process)
+    newest: dict[int, dict[str, Any]] = {}
+    for one in sorted([*parts[0], *parts[1]], key=lambda one: str(one["updated_at"])):
+        newest[one["id"]] = one
+    found = lived(sql)
+    assert {key: (at, deleted) for key, (at, _, deleted) in found.items()} == {
+        key: (one["updated_at"], "_sdc_deleted_at" in one) for key, one in newest.items()
+    }
+    for key, one in newest.items():
+        assert "_sdc_deleted_at" in one or found[key][1] == one["name"]
 
 
 def test_instants_are_right_in_any_session_time_zone(

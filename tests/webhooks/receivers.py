@@ -102,9 +102,10 @@ class Answered(NamedTuple):
 class Receiver:
     """A running receiver and the folder that its queue and its log are in."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes], queue: str) -> None:
         self.folder = folder
         self.process = process
+        self.queue = queue
         self.address = self._listening()
 
     @property
@@ -150,8 +151,7 @@ class Receiver:
 
     def events(self, source: str = NAME) -> list[Event]:
         """What the queue has of a source."""
-        queue = open_queue(self.folder / "queue.db", write=False)
-        with contextlib.closing(queue):
+        with contextlib.closing(open_queue(self.queue, write=False)) as queue:
             found: list[Event] = []
             while more := queue.read(source, found[-1].offset if found else 0):
                 found += more
@@ -171,23 +171,33 @@ def signed(body: bytes, secret: str = SECRET) -> str:
 
 @contextlib.contextmanager
 def receiving(
-    folder: Path, *, more: str = "", limits: str = "", connector: str = ACME, **settings: str
+    folder: Path,
+    *,
+    more: str = "",
+    limits: str = "",
+    connector: str = ACME,
+    queue: str = "",
+    **settings: str,
 ) -> Iterator[Receiver]:
-    """A receiver for the block; `more` is code that runs before, to shorten what takes long."""
+    """A receiver for the block; `more` is code that runs before, to shorten what takes long.
+
+    Its queue is `queue.db` in the folder unless another one is named.
+    """
     folder.mkdir(exist_ok=True)
+    queue = queue or str(folder / "queue.db")
     (folder / "acme.yaml").write_text(connector)
     script = _SERVE.format(
         more=more,
-        queue=str(folder / "queue.db"),
+        queue=queue,
         limits=limits,
         connector=str(folder / "acme.yaml"),
-        settings={"hook_secret": SECRET, **settings},
+        settings={**({"hook_secret": SECRET} if "hook_secret:" in connector else {}), **settings},
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ACME_")}
     with (folder / "told").open("wb") as told:
         process = subprocess.Popen([sys.executable, "-c", script], stderr=told, env=clean)
     try:
-        yield Receiver(folder, process)
+        yield Receiver(folder, process, queue)
     finally:
         if process.poll() is None:
             process.kill()

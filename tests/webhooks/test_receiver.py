@@ -83,6 +83,13 @@ def test_a_duplicate_is_welcome_and_kept_once(receiver: Receiver, n: int) -> Non
     assert kept(receiver, f'"twice": {n}') == 1
 
 
+def test_the_same_body_under_another_id_is_another_event(receiver: Receiver) -> None:
+    """The id is a header that nobody signs: what it says saves work, and decides nothing."""
+    for event_id in ("told", "another", "told"):
+        assert receiver.send({"resent": 1}, event_id).status == 200
+    assert kept(receiver, '"resent"') == 2
+
+
 def test_without_an_id_an_equal_event_at_another_time_is_another(receiver: Receiver) -> None:
     now, body = int(time.time()), b'{"idless":1}'
     for at in (now, now, now - 1):

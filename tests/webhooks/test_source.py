@@ -22,6 +22,7 @@ settings:
   key: {{secret: true}}
   header: {{}}
   other: {{default: x}}
+  spare: {{secret: true, required: false}}
 base_url: https://a.example
 streams:
   s:
@@ -183,6 +184,51 @@ def test_what_bears_a_secret_is_not_kept(
     if headers is not None:
         assert source.kept_headers(sent) == headers
     assert source.kept_query("a=1&t%2Dx=k") == query
+
+
+BRINGS = (
+    "handshake: {when: header:X-Hook, require: {type: none}, "
+    "store: {take: header:X-Hook, setting: key}}"
+)
+
+
+@pytest.mark.parametrize("name", ["key", "spare"])
+def test_brought_secrets_are_good_beside_the_setting_which_stays_the_first(
+    tmp_path: Path, name: str
+) -> None:
+    main = f"{HMAC}}}, {BRINGS}".replace("{key}", f"{{{name}}}").replace("ing: key", f"ing: {name}")
+    bare = loaded(tmp_path, main)
+    why = f"no handshake has brought {name}: run saasctl webhooks subscribe or expect"
+    assert bare.unready == bare.with_secrets({name: []}).unready == why
+    one = bare.with_secrets({name: ["new-secret", "old-secret"]})
+    assert one.unready is None
+    assert one.form.signature.keys(one.values) == [b"new-secret", b"old-secret"]
+    given = loaded(tmp_path, main, **{name: "own"}).with_secrets({name: ["new-secret"]})
+    assert given.form.signature.keys(given.values) == [b"own", b"new-secret"]
+    more = given.with_secrets({name: ["newer"]})
+    assert more.form.signature.keys(more.values) == [b"own", b"new-secret", b"newer"]
+
+
+def test_a_brought_secret_that_is_not_written_as_a_key_is_left_out(tmp_path: Path) -> None:
+    bare = loaded(tmp_path, f"{HMAC}, key: {{encoding: base64}}}}, {BRINGS}")
+    assert (bare.takes("key", "bm90ZQ=="), bare.takes("key", "no base64!")) == (True, False)
+    both = bare.with_secrets({"key": ["no base64!", "bm90ZQ=="]})
+    assert both.form.signature.keys(both.values) == [b"note"]
+
+
+def test_with_another_secret_events_are_taken_before_one_is_brought(tmp_path: Path) -> None:
+    two = HMAC.replace('["{key}"]', '["{key}", "{spare}"]')
+    source = loaded(tmp_path, f"{two}}}, {BRINGS}".replace("ing: key", "ing: spare"), key="s")
+    assert source.unready is None
+    later = source.with_secrets({"spare": ["a-secret"]})
+    assert later.form.signature.keys(later.values) == [b"s", b"a-secret"]
+
+
+def test_where_a_secret_is_brought_is_not_kept(tmp_path: Path) -> None:
+    source = loaded(tmp_path, f"{HMAC}}}, {BRINGS}")
+    assert source.kept_headers(request(X_Hook="a-secret", X_More="1")) == {"x-more": "1"}
+    param = loaded(tmp_path, f"{HMAC}}}, {BRINGS}".replace("take: header:", "take: param:"))
+    assert param.kept_query("a=1&X-Hook=b") == "a=1"
 
 
 def test_metrics_are_prometheus_text() -> None:

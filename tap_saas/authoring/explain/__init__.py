@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tap_saas.authoring.explain import words
 from tap_saas.authoring.explain.assumed import Assumed
-from tap_saas.authoring.explain.course import figures, uses
-from tap_saas.authoring.explain.explanation import Explanation
+from tap_saas.authoring.explain.course import Course, figures, uses
+from tap_saas.authoring.explain.explanation import Explanation, StreamPlan
 from tap_saas.authoring.explain.plan import Planner
 from tap_saas.authoring.explain.subject import Subject, read
 from tap_saas.client.limiter import Limiter
@@ -35,25 +35,32 @@ def explain(
         ConfigError: there is no such connector or stream, or a setting is wrong.
     """
     subject = read(source, given)
-    planners, warnings = _planners(subject, stream, assumed)
-    plans = [planner.plan() for planner in planners]
-    later = [planner.later() for planner in planners]
+    planned, warnings = _planned(subject, stream, assumed)
+    later = [one.later for one in planned]
     return Explanation(
         connector=subject.connector.name,
         title=subject.connector.title,
         missing=subject.missing,
         assumptions=_assumptions(assumed),
-        plans=plans,
-        first=figures([planner.first() for planner in planners], assumed),
+        plans=[one.plan for one in planned],
+        first=figures([one.first for one in planned], assumed),
         later=figures(later, assumed),
         uses=uses(later, assumed),
         warnings=[*subject.warnings, *warnings],
     )
 
 
-def _planners(
+class _Planned(NamedTuple):
+    """A stream's plan, and its runs."""
+
+    plan: StreamPlan
+    first: Course
+    later: Course
+
+
+def _planned(
     subject: Subject, stream: str | None, assumed: Assumed
-) -> tuple[list[Planner], list[str]]:
+) -> tuple[list[_Planned], list[str]]:
     """The streams that can be rehearsed, and why others cannot."""
     loaded = Loaded(
         connector=subject.connector,
@@ -63,14 +70,15 @@ def _planners(
         lines=LineMap({}),
     )
     run = Run(loaded, {}, Path(), Stop(), Limits(None, None))
-    planners, warnings = [], []
+    planned, warnings = [], []
     with Limiter(MemoryStore(), scope=subject.connector.name) as limiter:
         for one in subject.chosen(stream):
             try:
-                planners.append(Planner(subject, one, assumed, run, limiter))
+                planner = Planner(subject, one, assumed, run, limiter)
+                planned.append(_Planned(planner.plan(), planner.first(), planner.later()))
             except (TapSaasError, ValueError) as error:
                 warnings.append(f"{one.name}: no plan, such a run ends with an error: {error}")
-    return planners, warnings
+    return planned, warnings
 
 
 def _assumptions(assumed: Assumed) -> list[str]:
@@ -83,6 +91,8 @@ def _assumptions(assumed: Assumed) -> list[str]:
         f"{changed} between two runs{of_one} (--rows-changed)",
         f"{assumed.runs_per_day:g} runs a day (--runs-per-day)",
         f"an answer takes {words.duration(assumed.answer_s)} (--answer)",
+        f"{assumed.parallel} partitions, windows or children are read at a time (the setting "
+        "parallel)",
         "nothing else spends of the budgets, nothing fails, no token ends",
     ]
 

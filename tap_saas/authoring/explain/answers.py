@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tap_saas.authoring.explain import words
 from tap_saas.authoring.explain.changes import incremental, moved
-from tap_saas.authoring.explain.ends import pagination
+from tap_saas.authoring.explain.ends import at_once, pagination
 from tap_saas.authoring.explain.explanation import Answer
 from tap_saas.client.stores.bucket import Claim
 from tap_saas.connector.budget import Budget, Limit
@@ -26,13 +26,15 @@ def answers(
     page_size: int,
     repeated: int,
     start_date: datetime | None,
+    parallel: int,
 ) -> list[Answer]:
     """All seven, in the order in which they are asked.
 
-    `claims` are what a request spends, `repeated` records of a page come in the next one too.
+    `claims` are what a request spends, `repeated` records of a page come in the next one too,
+    `parallel` is how many partitions, windows or children are read at a time.
     """
     told = {
-        "pagination": pagination(stream, page_size, repeated),
+        "pagination": [*pagination(stream, page_size, repeated), *at_once(stream, parallel)],
         "rate limit": rate_limit(stream, claims),
         "stable ids for dedupe": stable_ids(stream),
         "incremental parameters": incremental(stream, start_date),

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from tap_saas.config import DEFAULT_PARALLEL
+
 DAY_S = 86_400.0
 CHANGED_SHARE = 100
 """One record in so many changes between two runs, unless it is said."""
@@ -16,7 +18,8 @@ class Assumed(msgspec.Struct, frozen=True, kw_only=True):
     """The figures that no connector says; `records` and `changed` by stream, `""` for all others.
 
     `answer_s`: how long the API takes for one answer. `page_size`: records of a page where the
-    connector does not say. `now`: when the first run begins.
+    connector does not say. `now`: when the first run begins. `parallel`: how many partitions,
+    windows or children are read at a time.
     """
 
     records: Mapping[str, int]
@@ -26,6 +29,7 @@ class Assumed(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     start_date: datetime | None = None
     page_size: int = 100
+    parallel: int = DEFAULT_PARALLEL
 
     def records_of(self, stream: str) -> int:
         """How many records a stream has, in all its lists."""

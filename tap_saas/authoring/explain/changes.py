@@ -8,6 +8,7 @@ from tap_saas.authoring.explain import words
 from tap_saas.authoring.explain.volume import asks_for_changes
 from tap_saas.connector.incremental import Incremental
 from tap_saas.connector.model import Stream
+from tap_saas.sync.partitions import parent_stream
 
 
 def incremental(stream: Stream, start_date: datetime | None) -> list[str]:
@@ -17,8 +18,13 @@ def incremental(stream: Stream, start_date: datetime | None) -> list[str]:
     if stream.every is not None:
         due = [f"read every {words.duration(stream.every)}; runs in between leave it out"]
     if found is None:
-        return ["none: each run reads everything", *due]
-    lines = [*due, *_sent(stream, found), f"first run: {_first(found, start_date)}"]
+        return [*_whole(stream), *due]
+    lines = [
+        *due,
+        *_parents(stream),
+        *_sent(stream, found),
+        f"first run: {_first(found, start_date)}",
+    ]
     if found.sync_token is not None:
         expired = f"where the API has forgotten it ({found.sync_token.expired}), from everything"
         return [*lines, f"later runs: from the API's own sync token; {expired}"]
@@ -32,6 +38,23 @@ def incremental(stream: Stream, start_date: datetime | None) -> list[str]:
         kept = words.duration(found.retention)
         lines.append(f"a watermark older than {kept} (retention): from everything")
     return lines
+
+
+def _whole(stream: Stream) -> list[str]:
+    """The sentences about a stream that knows no changes of its own."""
+    return _parents(stream) or ["none: each run reads everything"]
+
+
+def _parents(stream: Stream) -> list[str]:
+    """Which lists a run asks for, where not those of all parents."""
+    parent = parent_stream(stream)
+    if parent is None or parent.changed is None:
+        return []
+    every = words.duration(parent.changed.full_every)
+    return [
+        f"only the lists of {parent.stream} that changed since the last pass (parents.changed)",
+        f"those of all {parent.stream} every {every}: what changes without its parent comes then",
+    ]
 
 
 def moved(found: Incremental) -> str:

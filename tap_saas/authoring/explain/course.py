@@ -23,7 +23,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a stream: `records` by `requests`, and `tokens` requests for a token.
 
     `claims` are what a request for each stream of the pass spends. Where the stream's partitions
-    have buckets of their own, `lists` is how many those are.
+    have buckets of their own, `lists` is how many those are. `at_once`: how many requests for its
+    own lists are under way at a time.
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     claims: Mapping[str, Buckets]
     lists: int = 1
+    at_once: int = 1
 
     @property
     def segments(self) -> list[Segment]:
@@ -56,8 +58,11 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
         claims = self.claims[self.stream]
         each = math.ceil(own / self.lists)
         if self.lists == 1:
-            return [Segment(claims=claims, requests=own)]
-        return [Segment(claims=_of_list(claims, at), requests=each) for at in range(tried)]
+            return [Segment(claims=claims, requests=own, at_once=self.at_once)]
+        return [
+            Segment(claims=_of_list(claims, at), requests=each, at_once=self.at_once)
+            for at in range(tried)
+        ]
 
 
 def figures(courses: Sequence[Course], assumed: Assumed) -> Figures:

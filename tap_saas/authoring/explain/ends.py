@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tap_saas.authoring.explain import words
+from tap_saas.client.pager import width
 from tap_saas.connector.model import Stream
 from tap_saas.connector.pagination import (
     Cursor,
@@ -35,6 +36,25 @@ def pagination(stream: Stream, page_size: int, repeated: int) -> list[str]:
         shown = words.number(paginator.cap.records)
         lines.append(f"the API shows at most {shown} records of a list; then: {paginator.cap.then}")
     return lines
+
+
+def at_once(stream: Stream, parallel: int) -> list[str]:
+    """What is asked for at the same time, within the budgets."""
+    found, pages = [], pages_at_once(stream.pagination)
+    if pages > 1:
+        found.append(f"up to {pages} pages at once (pagination.parallel), within the budgets")
+    incremental = stream.incremental
+    has_windows = incremental is not None and incremental.window is not None
+    if parallel > 1 and (stream.parents or stream.for_each is not None or has_windows):
+        what = "windows" if has_windows and not stream.parents else "lists"
+        found.append(f"up to {parallel} {what} at once (the setting parallel), within the budgets")
+    return found
+
+
+def pages_at_once(paginator: Pagination) -> int:
+    """How many pages of one list are asked for at once, where it says how many there are."""
+    is_known = paginator.total is not None or paginator.pages is not None
+    return width(paginator) if is_known and paginator.cap is None else 1
 
 
 def ends(paginator: Pagination) -> list[str]:

@@ -51,12 +51,16 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All about one stream.
 
-    `proofs` are the headers that prove who asks. `during` and `after` are STATE in the middle of a
-    first run and after it. `often_s`: the shortest time between runs for which budgets suffice.
+    `gone` is how it is known what is gone, `pushed` what events and webhooks bring. `proofs` are
+    the headers that prove who asks. `during` and `after` are STATE in the middle of a first run and
+    after it. `rare` are the runs now and then that read everything once more, by what they are.
+    `often_s`: the shortest time between runs for which budgets suffice.
     """
 
     stream: str
     answers: list[Answer]
+    gone: list[str]
+    pushed: list[str]
     proofs: list[str]
     first_requests: list[Asking]
     later_requests: list[Asking]
@@ -65,6 +69,7 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True):
     after: dict[str, Any]
     first: Figures
     later: Figures
+    rare: dict[str, Figures]
     often_s: float
     uses: list[Use]
     warnings: list[str]

@@ -20,14 +20,20 @@ MOST = 8_000
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """So many requests, one after the other, that spend of the same buckets."""
+    """So many requests that spend of the same buckets, `at_once` of them at a time."""
 
     claims: Buckets
     requests: int
+    at_once: int = 1
+
+    def answer_s(self, one_s: float) -> float:
+        """Seconds from one answer to the next, each of which takes `one_s`."""
+        allowed = [claim.concurrent for claim in self.claims if claim.concurrent is not None]
+        return one_s / max(1, min([self.at_once, *allowed]))
 
 
 class Pace:
-    """Requests one after the other, each answered in `answer_s`; `now_s` is how long it took.
+    """Requests, each answered in `answer_s`; `now_s` is how long it took.
 
     Nothing else spends of the budgets, and nothing was spent before.
     """
@@ -42,22 +48,26 @@ class Pace:
     def run(self, segments: Sequence[Segment]) -> float:
         """Make these requests; returns how many seconds that takes."""
         begun = self.now_s
-        tried = (min(one.requests, 3 * self._slowest(one.claims)[0]) for one in segments)
+        tried = (min(one.requests, 3 * self._slowest(one)[0]) for one in segments)
         part = max(1.0, sum(tried) / MOST)
         for segment in segments:
-            self._spend(segment.claims, segment.requests, part)
+            self._spend(segment, part)
         return self.now_s - begun
 
     def rest(self, seconds: float) -> None:
         """Let time pass without a request."""
         self.now_s += max(0.0, seconds)
 
-    def _spend(self, claims: Buckets, requests: int, part: float) -> None:
+    def _spend(self, segment: Segment, part: float) -> None:
         if part > 1:
-            claims = tuple(_part_of(claim, part) for claim in claims)
-            requests = max(1, round(requests / part))
-        answer_s = self._answer_s * part
-        period = self._slowest(claims, part)[0]
+            segment = msgspec.structs.replace(
+                segment,
+                claims=tuple(_part_of(claim, part) for claim in segment.claims),
+                requests=max(1, round(segment.requests / part)),
+            )
+        claims, requests = segment.claims, segment.requests
+        answer_s = segment.answer_s(self._answer_s * part)
+        period = self._slowest(segment, part)[0]
         if requests <= 3 * period:
             self._try(claims, requests, answer_s)
             return
@@ -86,11 +96,11 @@ class Pace:
         self.now_s += seconds
         self._skipped_s += seconds
 
-    def _slowest(self, claims: Buckets, part: float = 1.0) -> tuple[int, float]:
+    def _slowest(self, segment: Segment, part: float = 1.0) -> tuple[int, float]:
         """The limit that decides in the long run: so many requests in so many seconds."""
-        limits = [(rate.requests, rate.span_s) for _, rate in rates(claims)]
-        limits += [(1, claim.gap_s) for claim in claims if claim.gap_s]
-        limits.append((1, max(self._answer_s * part, 1e-6)))
+        limits = [(rate.requests, rate.span_s) for _, rate in rates(segment.claims)]
+        limits += [(1, claim.gap_s) for claim in segment.claims if claim.gap_s]
+        limits.append((1, max(segment.answer_s(self._answer_s * part), 1e-6)))
         return min(limits, key=lambda limit: limit[0] / limit[1])
 
 

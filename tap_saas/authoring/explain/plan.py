@@ -8,20 +8,24 @@ from typing import Any
 
 import msgspec
 
-from tap_saas.authoring.explain import asking
+from tap_saas.authoring.explain import asking, words
 from tap_saas.authoring.explain.answers import answers
 from tap_saas.authoring.explain.assumed import DAY_S, Assumed
 from tap_saas.authoring.explain.course import Course, figures, has_own_buckets, often_s, uses
-from tap_saas.authoring.explain.explanation import StreamPlan
+from tap_saas.authoring.explain.ends import pages_at_once
+from tap_saas.authoring.explain.explanation import Figures, StreamPlan
 from tap_saas.authoring.explain.flow import flow
+from tap_saas.authoring.explain.gone import gone
 from tap_saas.authoring.explain.imagined import Asked, Lists
 from tap_saas.authoring.explain.pace import claims_of
+from tap_saas.authoring.explain.pushed import pushed
 from tap_saas.authoring.explain.rehearsal import Checkpoint, Rehearsal
 from tap_saas.authoring.explain.subject import Subject, token_fields
 from tap_saas.authoring.explain.troubles import troubles
 from tap_saas.authoring.explain.volume import YEAR, Volume, watermark_of
 from tap_saas.client.limiter import Buckets, Limiter
 from tap_saas.connector.model import Stream
+from tap_saas.sync.partitions import parent_stream
 from tap_saas.sync.run import Run
 
 SMALL = 3
@@ -68,6 +72,7 @@ class Planner:
         streams = self._subject.connector.streams
         first, later = self.first(), self.later()
         whole = figures([first], assumed), figures([later], assumed)
+        connector = self._subject.connector
         often = often_s([later], whole[1].seconds)
         needed = uses([later], assumed)
         return StreamPlan(
@@ -78,7 +83,10 @@ class Planner:
                 page_size=assumed.page_size,
                 repeated=self._repeated(),
                 start_date=assumed.start_date,
+                parallel=assumed.parallel,
             ),
+            gone=gone(connector, stream),
+            pushed=pushed(connector, stream),
             proofs=asking.proofs(stream, values),
             first_requests=[
                 *asking.token_requests(stream, values),
@@ -90,6 +98,7 @@ class Planner:
             after={"bookmarks": {stream.name: self._after.shown}},
             first=whole[0],
             later=whole[1],
+            rare=self._rare(),
             often_s=often,
             uses=needed,
             warnings=[*self._beginning(), *troubles(stream, assumed, self._volume, *whole)],
@@ -138,18 +147,35 @@ class Planner:
             found.setdefault(one.stream, claims_of(self._limiter, form, one.request, values))
         return found
 
+    def _rare(self) -> dict[str, Figures]:
+        """The runs that read everything once more, a schema being known by then."""
+        stream, found = self.stream, []
+        parent = parent_stream(stream)
+        if parent is not None and parent.changed is not None:
+            every = words.duration(parent.changed.full_every)
+            found.append(f"every {every} those of all {parent.stream}")
+        if stream.deletes is not None and stream.deletes.sweep is not None:
+            found.append(f"every {words.duration(stream.deletes.sweep.every)} a sweep")
+        if not found:
+            return {}
+        whole = msgspec.structs.replace(self.first(), tokens=0)
+        known = msgspec.structs.replace(whole.requests, sample={})
+        one = figures([msgspec.structs.replace(whole, requests=known)], self._assumed)
+        return dict.fromkeys(found, one)
+
     def _course(self, *, later: bool, tokens: int) -> Course:
-        stream, assumed = self.stream, self._assumed
-        records = assumed.records_of(stream.name)
-        if later and stream.incremental is not None:
-            records = min(records, assumed.changed_of(stream.name))
+        stream, volume = self.stream, self._volume
+        partitions = volume.later_partitions if later else volume.partitions
+        found = volume.later_windows(self._watermark) if later else volume.first_windows()
+        lanes = min(self._assumed.parallel, max(1, partitions) * len(found))
         return Course(
             stream=stream.name,
-            records=records,
-            requests=self._volume.later(self._watermark) if later else self._volume.first(),
+            records=volume.records(later=later),
+            requests=volume.later(self._watermark) if later else volume.first(),
             tokens=tokens,
             claims=self._claims,
-            lists=max(1, self._volume.partitions) if has_own_buckets(stream) else 1,
+            lists=max(1, partitions) if has_own_buckets(stream) else 1,
+            at_once=lanes * pages_at_once(stream.pagination),
         )
 
 

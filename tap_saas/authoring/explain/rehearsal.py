@@ -71,13 +71,15 @@ class Rehearsal:
         """The requests of the pass, up to so many pages of the stream; moves the checkpoint."""
         api = ImaginedApi(self._subject.connector, self._lists, now, self._page_size)
         api.fields = token_fields(self._stream)
+        stream = uncapped(self._stream)
+        others = {name: uncapped(one) for name, one in self._subject.connector.streams.items()}
         feed = PullFeed(
             Pull(
-                stream=self._stream,
-                streams={**self._subject.connector.streams, self._stream.name: self._stream},
+                stream=stream,
+                streams={**others, stream.name: stream},
                 client=api,
                 values=self._subject.values,
-                decode=plain_decode(self._stream),
+                decode=plain_decode(stream),
                 plain=plain_decode,
                 bookmark=checkpoint.bookmark,
                 partitions_kept=lambda: 0,
@@ -112,6 +114,12 @@ def _batch(fed: Fed, incremental: Incremental | None) -> Batch:
 def alone(stream: Stream) -> Stream:
     """The same stream as one list: its partitions taken away."""
     return msgspec.structs.replace(stream, parents=[], for_each=None)
+
+
+def uncapped(stream: Stream) -> Stream:
+    """The same stream on an API that shows the whole of a list: its pages are as many."""
+    pagination = msgspec.structs.replace(stream.pagination, cap=None)
+    return msgspec.structs.replace(stream, pagination=pagination)
 
 
 @contextlib.contextmanager

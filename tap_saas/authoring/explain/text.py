@@ -78,11 +78,16 @@ def _plan(plan: StreamPlan) -> Iterator[Line]:
     for at, answer in enumerate(plan.answers, 1):
         yield from _section(f"{at}. {answer.question}")
         yield from (Line("point", text) for text in answer.lines)
+    for name, told in (("what is gone", plan.gone), ("events and webhooks", plan.pushed)):
+        if told:
+            yield from _section(name)
+            yield from (Line("point", text) for text in told)
     yield from _requests(plan)
     yield from _section("polling plan")
     yield from (Line("step", text) for text in plan.flow)
     yield from _section("requests and time")
     yield from _runs(plan.first, plan.later)
+    yield from (Line("point", f"{what}: {_figures(of)}") for what, of in plan.rare.items())
     yield Line("point", f"a run may begin every {words.duration(plan.often_s)}: budgets suffice")
     yield from (Line("point", _use(use)) for use in plan.uses)
     yield from _section("checkpoint, in the middle of a first run")

@@ -58,6 +58,19 @@ class Volume:
         """In how many lists the stream's records are, windows of time not counted."""
         return self._partitions(self.stream)
 
+    @property
+    def later_partitions(self) -> int:
+        """How many of them a later run asks for."""
+        return self._partitions(self.stream, later=True)
+
+    def records(self, *, later: bool) -> int:
+        """How many records of the stream a run brings."""
+        stream, assumed = self.stream, self.assumed
+        total = assumed.records_of(stream.name)
+        if later and stream.incremental is not None:
+            return min(total, assumed.changed_of(stream.name))
+        return self._listed(total) if later else total
+
     def first_windows(self) -> list[Interval]:
         """The windows of the first pass; one where the stream has none."""
         assumed, incremental = self.assumed, self.stream.incremental
@@ -77,37 +90,40 @@ class Volume:
         if later and stream.incremental is not None:
             fresh = min(total, assumed.changed_of(stream.name))
             total = fresh if asks_for_changes(stream) else total
+        elif later:
+            total = self._listed(total)
         known = {
             above.name: Lists(
-                total=assumed.records_of(above.name),
+                total=self._parents_of(stream, above, later=later),
                 lists=self._partitions(above) or 1,
                 windows=[_whole(above.incremental, assumed.now)],
             )
             for above in ancestors(self.subject, stream)
         }
-        own = Lists(total=total, lists=self.partitions or 1, windows=found, fresh=fresh)
+        lists = self._partitions(stream, later=later) or 1
+        own = Lists(total=total, lists=lists, windows=found, fresh=fresh)
         return {**known, stream.name: own}
 
     def first(self) -> Requests:
         """The requests of the first run of all."""
         total = self.assumed.records_of(self.stream.name)
-        own = self._own(self.stream, total, len(self.first_windows()))
-        return Requests(own=own, parents=self._parents(), sample=self._sample())
+        own = self._own(self.stream, total, len(self.first_windows()), self.partitions)
+        return Requests(own=own, parents=self._parents(later=False), sample=self._sample())
 
     def later(self, watermark: Key | None) -> Requests:
         """The requests of each later run, `interval_s` after the one before."""
-        stream, assumed = self.stream, self.assumed
-        total = assumed.records_of(stream.name)
+        stream, parents = self.stream, self._parents(later=True)
+        total, lists = self.assumed.records_of(stream.name), self.later_partitions
         if stream.incremental is None:
-            return Requests(own=self._own(stream, total, 1), parents=self._parents())
-        changed = min(total, assumed.changed_of(stream.name))
+            return Requests(own=self._own(stream, self._listed(total), 1, lists), parents=parents)
+        changed = self.records(later=True)
         if asks_for_changes(stream):
             found = len(self.later_windows(watermark))
-            return Requests(own=self._own(stream, changed, found), parents=self._parents())
+            return Requests(own=self._own(stream, changed, found, lists), parents=parents)
         if stream.incremental.order == "desc":
             own = self._until_known(total, changed, watermark)
-            return Requests(own=own, parents=self._parents())
-        return Requests(own=self._own(stream, total, 1), parents=self._parents())
+            return Requests(own=own, parents=parents)
+        return Requests(own=self._own(stream, total, 1, lists), parents=parents)
 
     def pages(self, stream: Stream, records: int) -> int:
         """The requests for one list of so many records, as the runtime walks it."""
@@ -115,9 +131,8 @@ class Volume:
         beyond = max(0, records - STEPS * step) // step
         return beyond + self._walked(stream, records - beyond * step)
 
-    def _own(self, stream: Stream, total: int, windows: int) -> int:
-        """The requests for all lists, each in so many windows."""
-        lists = self._partitions(stream)
+    def _own(self, stream: Stream, total: int, windows: int, lists: int) -> int:
+        """The requests for so many lists, each in so many windows."""
         if not lists:
             return 0
         return sum(
@@ -143,12 +158,28 @@ class Volume:
             requests += several * (beyond + len(asked))
         return requests
 
-    def _parents(self) -> dict[str, int]:
-        """The requests that walk the parents' lists, which are always read whole."""
+    def _parents(self, *, later: bool) -> dict[str, int]:
+        """The requests that walk the parents' lists: whole, or what changed (`changed`)."""
         return {
-            above.name: self._own(above, self.assumed.records_of(above.name), 1)
+            above.name: self._own(
+                above,
+                self._parents_of(self.stream, above, later=later),
+                1,
+                self._partitions(above),
+            )
             for above in ancestors(self.subject, self.stream)
         }
+
+    def _parents_of(self, stream: Stream, above: Stream, *, later: bool) -> int:
+        """How many records of a stream above a run walks for this one."""
+        total = self.assumed.records_of(above.name)
+        if later and has_changed_parents(stream, above):
+            return min(total, self.assumed.changed_of(above.name))
+        return total
+
+    def _listed(self, total: int) -> int:
+        """How many of the stream's records are in the lists that a later run asks for."""
+        return total * self.later_partitions // self.partitions if self.partitions else 0
 
     def _sample(self) -> dict[str, int]:
         stream = self.stream
@@ -156,16 +187,28 @@ class Volume:
             return {}
         return {one.name: 1 for one in (*ancestors(self.subject, stream), stream)}
 
-    def _partitions(self, stream: Stream) -> int:
+    def _partitions(self, stream: Stream, *, later: bool = False) -> int:
         """The partitions of a stream: parents' records times the lists of settings."""
         count = 1
         parent = parent_stream(stream)
         if parent is not None and parent.stream is not None:
-            count = self.assumed.records_of(parent.stream)
+            above = self.subject.connector.streams[parent.stream]
+            count = self._parents_of(stream, above, later=later)
+            if parent.batch is not None:
+                count = self._batches(above, count, parent.batch)
         if stream.for_each is not None:
             count *= len(stream.for_each.items(self.subject.values))
         plain = [parent for parent in stream.parents if parent.stream is None]
         return count * math.prod(len(parent.items(self.subject.values)) for parent in plain)
+
+    def _batches(self, above: Stream, parents: int, size: int) -> int:
+        """How many batches so many parents are; none reaches over a page of their list."""
+        lists, step = self._partitions(above), self._step(above)
+        found = 0
+        for of_list, several in shares(parents, lists).items() if lists else ():
+            whole, rest = divmod(of_list, step)
+            found += several * (whole * math.ceil(step / size) + math.ceil(rest / size))
+        return found
 
     def _step(self, stream: Stream) -> int:
         """How many records each further page brings."""
@@ -180,8 +223,9 @@ class Volume:
     def _walked(self, stream: Stream, records: int) -> int:
         if (stream.name, records) not in self._pages:
             lists = _one(stream, records, self.assumed.now)
-            asked = self._rehearsal(stream, lists).run(
-                Checkpoint(stream.name), self.assumed.now, full=True
+            is_own = stream is self.stream and stream.incremental is not None
+            asked = self._rehearsal(_in_one(stream) if is_own else stream, lists).run(
+                Checkpoint(stream.name), self.assumed.now, full=not is_own
             )
             self._pages[stream.name, records] = len(asked)
         return self._pages[stream.name, records]
@@ -203,6 +247,21 @@ def ancestors(subject: Subject, stream: Stream) -> list[Stream]:
         return []
     above = subject.connector.streams[parent.stream]
     return [*ancestors(subject, above), above]
+
+
+def has_changed_parents(stream: Stream, above: Stream) -> bool:
+    """True where only those records of `above` that changed name the stream's partitions."""
+    parent = parent_stream(stream)
+    return (
+        parent is not None
+        and parent.stream == above.name
+        and parent.changed is not None
+        and (asks_for_changes(above) or _is_newest_first(above))
+    )
+
+
+def _is_newest_first(stream: Stream) -> bool:
+    return stream.incremental is not None and stream.incremental.order == "desc"
 
 
 def asks_for_changes(stream: Stream) -> bool:
@@ -239,6 +298,14 @@ def _whole(incremental: Incremental | None, until: datetime, since: Key | None =
     if kind == "counter":
         return 0 if since is None else since, 0
     return "" if since is None else since, ""
+
+
+def _in_one(stream: Stream) -> Stream:
+    """The same stream in one window."""
+    if stream.incremental is None:
+        return stream
+    incremental = msgspec.structs.replace(stream.incremental, window=None)
+    return msgspec.structs.replace(stream, incremental=incremental)
 
 
 def _one(stream: Stream, records: int, now: datetime) -> Lists:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 
+from tap_saas.connector.request_form import RequestForm
+
 _LONGEST_S = 119.5
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -43,6 +45,11 @@ def percent(part: float) -> str:
         return f"{part * 100:.2g} %"
     shown = math.floor(abs(part) * 1000 + 1e-9) / 10
     return f"{math.copysign(shown, part):g} %"
+
+
+def asked(form: RequestForm) -> str:
+    """`GET /orders`."""
+    return f"{form.verb} {form.path}"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
