@@ -137,14 +137,16 @@ _SDK_KEYS = {
 }  # fmt: skip
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, Any], schema: Mapping[str, Any] = SCHEMA) -> None:
     """Refuse settings that are unknown or wrong, all of them at once.
+
+    `schema` may say of the SDK's own settings, too, what they are.
 
     Raises:
         ConfigError: one line for each.
     """
     lines = [_unknown(name) for name in config.keys() - SCHEMA["properties"].keys() - _SDK_KEYS]
-    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator = jsonschema.Draft202012Validator(schema)
     for error in sorted(validator.iter_errors(dict(config)), key=lambda e: list(map(str, e.path))):
         where = ".".join(map(str, error.path))
         if error.validator == "required":

@@ -48,7 +48,7 @@ class TapSaaS(Tap):
     package_name = "tap-saas"
     message_writer_class = PageWriter
     dynamic_catalog = True
-    config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(tap_config.SCHEMA)  # the SDK adds
+    config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(tap_config.SCHEMA)
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,
@@ -66,7 +66,8 @@ class TapSaaS(Tap):
         if isinstance(kwargs.get("catalog"), dict):
             catalog_form.check(kwargs["catalog"])
         given = {name: value for name, value in given.items() if value is not None}
-        tap_config.check(given)
+        self.append_builtin_config(self.config_jsonschema)
+        tap_config.check(given, self.config_jsonschema)
         self.stop = Stop()
         self._run: Run | None = None
         self._samples = samples
@@ -87,7 +88,7 @@ class TapSaaS(Tap):
         try:
             return dict(cls._env_var_config)
         except (ValueError, RecursionError) as error:
-            wrong = sdk.unreadable_variables(tap_config.SCHEMA, cls._env_var_prefix)
+            wrong = sdk.unreadable_variables(cls.config_jsonschema, cls._env_var_prefix)
             raise ConfigError(
                 f"the variable {' and '.join(wrong)} cannot be read",
                 do="give whole numbers as digits, lists and objects as JSON",

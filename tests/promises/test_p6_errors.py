@@ -71,6 +71,11 @@ CONFIGS: dict[str, tuple[Arrange, int, list[str]]] = {
         CONFIG,
         ["config: max_requests: 'many' is not of type 'integer'"],
     ),
+    "wrong type of the SDK's own": (
+        lambda shop: shop.configure(flattening_enabled=True, flattening_max_depth={"a": 1}),
+        CONFIG,
+        ["config: flattening_max_depth: {'a': 1} is not of type 'integer'"],
+    ),
     "wrong duration": (
         lambda shop: shop.configure(max_duration="soon"),
         CONFIG,
