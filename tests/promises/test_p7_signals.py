@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ def assert_goes_on(shop: Shop, first: Done) -> None:
     # Pages in flight may come twice, what was noted as written does not.
     twice = len(first.records("lines")) + len(second.records("lines")) - PARENTS * LINES
     assert twice <= 2 * 4
+
+
+@pytest.fixture(autouse=True)
+def _hangups_count() -> Iterator[None]:
+    """Also where the tests themselves ignore SIGHUP, as under nohup: processes inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
