@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -34,6 +35,21 @@ class Newest:
             return False
         young[key] = seen
         return True
+
+    def keep(self, keys: Sequence[Any], versions: Sequence[Any]) -> list[bool] | None:
+        """For each record of a page, in order, whether it is not stale; None where none is.
+
+        Keys that are new to the window, as they are in most pages, are not looked at one by one.
+        """
+        if self._young.keys().isdisjoint(keys) and self._old.keys().isdisjoint(keys):
+            page = dict(zip(keys, versions, strict=True))
+            if len(page) == len(keys):
+                if len(self._young) >= self._size:
+                    self._old, self._young = self._young, {}
+                self._young.update(page)
+                return None
+        keep = [not self.is_stale(k, v) for k, v in zip(keys, versions, strict=True)]
+        return None if all(keep) else keep
 
 
 _UNSEEN = object()

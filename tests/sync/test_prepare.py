@@ -90,13 +90,30 @@ RECORDS = st.lists(
     ),
     max_size=6,
 )
+ZONES = st.sampled_from(["Z", "+00:00", "+01:00", "-11:30", "z", ""])
+TAME = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.integers(0, 3),
+            "amount": st.integers(-(10**20), 10**20) | st.floats(-1e9, 1e9),
+            "updated_at": st.builds(
+                lambda at, timespec, zone: at.isoformat(timespec=timespec) + zone,
+                st.datetimes(datetime(1971, 1, 2), datetime(2100, 1, 1)),
+                st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+                ZONES,
+            ),
+        }
+    ),
+    max_size=4,
+)
+"""Records of which most fit, and that are all of one form now and then."""
 
 
 def canonical(rows: list[Any]) -> list[Any]:
     return [json.loads(ENCODER.encode(row), parse_float=Decimal) for row in rows]
 
 
-@given(RECORDS)
+@given(RECORDS | TAME)
 def test_the_lanes_agree(records: list[Any]) -> None:
     raw = json.dumps(records).encode()
     fast = Preparer(shape(), Newest(), fast=True)
@@ -141,6 +158,26 @@ def test_plain_pages_take_the_fast_lane() -> None:
         {"id": 1, "amount": 1.5, "updated_at": "2025-01-01T00:00:00Z"},
         {"id": 2, "updated_at": "2025-01-01T00:00:00Z"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("came", "goes"),
+    [
+        ("2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+        ("2025-01-01T00:00:00.250Z", "2025-01-01T00:00:00.250000Z"),
+        ("2025-01-01T00:00:00.000Z", "2025-01-01T00:00:00Z"),
+        ("2025-01-01T00:00:00.000000Z", "2025-01-01T00:00:00Z"),
+        ("2025-01-01T00:00:00.000001Z", "2025-01-01T00:00:00.000001Z"),
+        ("2025-01-01T00:00:00+00:00", "2025-01-01T00:00:00Z"),
+    ],
+)
+def test_a_page_whose_instants_are_all_of_one_form(came: str, goes: str) -> None:
+    fast = Preparer(shape(), Newest(), fast=True)
+    assert fast.fast is not None
+    raw = json.dumps([{"id": n, "updated_at": came} for n in range(3)] + [{"id": 3}]).encode()
+    batch = fast.prepare_fast(fast.fast.decode(raw), {}, None)
+    assert batch is not None
+    assert [row.get("updated_at") for row in canonical(batch.rows)] == [goes, goes, goes, None]
 
 
 def test_the_partition_fills_what_the_record_lacks() -> None:
