@@ -71,11 +71,15 @@ def test_the_longer_of_two_secrets_is_masked_whole() -> None:
     assert Redactor(["abcd", "abcdefgh"]).mask("abcdefgh abcd") == f"{MASK} {MASK}"
 
 
-@given(secret=SECRETS.filter(lambda secret: len(secret) > 16), cut=st.integers(8, 15))
+@given(
+    secret=SECRETS.filter(lambda secret: len(secret) > 16 and "." not in secret[:8]),
+    cut=st.integers(8, 15),
+)
 def test_the_beginning_of_a_secret_where_a_text_was_cut_is_masked(secret: str, cut: int) -> None:
     redactor = Redactor([secret])
     for mark in ("...", "…"):
-        assert redactor.mask(f"<{secret[:cut]}{mark}>") == f"<{MASK}{mark}>"
+        shown = secret[:cut].rstrip(".")  # its own dots may be part of the mark
+        assert redactor.mask(f"<{shown}{mark}>") == f"<{MASK}{mark}>"
 
 
 @given(secret=SECRETS)
