@@ -85,7 +85,8 @@ class Shop:
         """A sweep, and a run that marks what it did not see; first the end of one in flight, which
         may have seen what was deleted since.
         """
-        return 3 if '"page_token": ' in self.state() else 2
+        in_flight = ('"page_token": ', '"sweep": [1')  # a walk with its token, a sweep's version
+        return 3 if any(one in self.state() for one in in_flight) else 2
 
     def _end(self, strikes: list[Strike], arguments: list[str]) -> Ended:
         shop = self.pipeline
