@@ -21,7 +21,7 @@ from tap_saas.client.session import Transport, canonical
 from tap_saas.client.stores import open_store
 from tap_saas.client.tokens import TokenStore
 from tap_saas.client.walk_stop import WalkStop
-from tap_saas.connector.auth import Auth, OAuth2, Token
+from tap_saas.connector.auth import Auth, OAuth2
 from tap_saas.connector.budget import Budget
 from tap_saas.connector.exchange import Request, Response
 from tap_saas.connector.model import Connector, Stream
@@ -37,6 +37,7 @@ from tap_saas.connector.responses import (
     status_text,
 )
 from tap_saas.connector.retry import retry_after
+from tap_saas.connector.token import Token
 from tap_saas.errors import ApiError, ConfigError, CredentialError, TapSaasError
 from tap_saas.redact import Redactor
 from tap_saas.report import Report

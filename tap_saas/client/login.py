@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from tap_saas.client.session import canonical
 from tap_saas.client.tokens import TokenStore, chain_name
-from tap_saas.connector.auth import Auth, OAuth2, Token, check_settings, resolve
+from tap_saas.connector.auth import Auth, OAuth2, check_settings, resolve
 from tap_saas.connector.budget import Budget
 from tap_saas.connector.exchange import Request
 from tap_saas.connector.http import HttpOptions, is_private
@@ -20,6 +20,7 @@ from tap_saas.connector.links import without_params
 from tap_saas.connector.responses import Rule
 from tap_saas.connector.retry import Retry
 from tap_saas.connector.template import Template
+from tap_saas.connector.token import Token
 from tap_saas.errors import ApiError, ConfigError, ConnectorError
 from tap_saas.redact import Redactor
 

@@ -18,9 +18,9 @@ from tap_saas.client.login import Login, Options
 from tap_saas.client.patience import AgainError, Patience, Say
 from tap_saas.client.session import Transport, canonical
 from tap_saas.client.stores.bucket import Claim
-from tap_saas.connector.auth import Token
 from tap_saas.connector.exchange import Request, Response
 from tap_saas.connector.responses import status_text
+from tap_saas.connector.token import Token
 from tap_saas.errors import ApiError, RetryableError
 from tap_saas.redact import Redactor
 from tap_saas.report import Report

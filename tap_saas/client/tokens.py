@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tap_saas.client.limiter import StoppedError
-from tap_saas.connector.auth import Token
+from tap_saas.connector.token import Token
 from tap_saas.durable import locked, replace
 from tap_saas.errors import ConfigError, CredentialError
 

@@ -16,7 +16,7 @@ import pytest
 
 from tap_saas.client.limiter import StoppedError
 from tap_saas.client.tokens import TokenStore, chain_name
-from tap_saas.connector.auth import Token
+from tap_saas.connector.token import Token
 from tap_saas.errors import ConfigError, CredentialError
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_saas.connector.auth import Auth, OAuth2, Select, Token, check_settings, resolve
+from tap_saas.connector.auth import Auth, OAuth2, Select, check_settings, resolve
 from tap_saas.connector.exchange import Headers, Request, Response
 from tap_saas.connector.notation import decode_notation
+from tap_saas.connector.token import Token
 from tap_saas.errors import ConfigError, CredentialError
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
